@@ -1,0 +1,165 @@
+"""Stage 2, decode: the bytes of an image file, a Pillow image or an array → upright RGB.
+
+Pillow images carry the pixels between decode and preprocess: 8 bits, mode RGB, the same memory that an
+array (h, w, 3) uint8 would hold, without copying it twice.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from crosslens.errors import ImageError, ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from crosslens.types import ImageInput
+
+# Only these decoders are ever tried: the rest of Pillow's runs other programs or has no use here.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM")
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused before memory is taken for it. The pixel limit is the one Pillow enforces itself."""
+
+    max_bytes: int = 256 * 1024 * 1024
+    max_pixels: int = 178_956_970
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upright RGB picture. width, height: of the whole picture, also where `image` was decoded smaller."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes:
+    """The content of an image file. Raises ImageNotFoundError, ImageTooLargeError, UnreadableImageError."""
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limits.max_bytes:
+                raise ImageTooLargeError(
+                    name, f"{size:,} bytes are more than the limit of {limits.max_bytes:,}"
+                )
+            return file.read()
+    except FileNotFoundError as error:
+        raise ImageNotFoundError(name, "there is no such file") from error
+    except IsADirectoryError as error:
+        raise UnreadableImageError(name, "this is a folder, not a picture") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableImageError(name, f"the file cannot be read ({error})") from error
+
+
+def decode(
+    source: ImageInput,
+    name: str,
+    *,
+    shrink_to: int | None = None,
+    limits: Limits = Limits(),
+) -> Decoded:
+    """Decode one picture: EXIF orientation applied, transparency over white, 16 bits scaled to 8.
+
+    name: stands for the picture in errors.
+    shrink_to: a JPEG whose short side is at least twice this is decoded at 1/2, 1/4 or 1/8 of its size by
+    its DCT, never below twice this; None decodes in full.
+    Raises ImageNotFoundError, ImageTooLargeError, UnreadableImageError.
+    """
+    if isinstance(source, np.ndarray):
+        image = _from_array(source, name)
+    elif isinstance(source, Image.Image):
+        image = source
+    else:
+        data = source if isinstance(source, bytes) else read_bytes(source, limits)
+        image = _open(data, name)
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLargeError(
+            name,
+            f"{width} × {height} pixels are more than the limit of {limits.max_pixels:,}",
+            "Scale it down, or raise Limits.max_pixels",
+        )
+    try:
+        if shrink_to is not None:
+            image.draft(None, (2 * shrink_to, 2 * shrink_to))
+        orientation = _orientation(image)
+        image = _rgb(image)
+        if orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
+            if orientation >= 5:
+                width, height = height, width
+    except ImageError:
+        raise
+    except (
+        Exception
+    ) as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error …
+        raise UnreadableImageError(name, f"damaged or truncated ({error})") from error
+    return Decoded(image, width, height)
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise UnreadableImageError(name, "the file is empty")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(name, f"too many pixels ({error})", "Scale it down") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            name, f"not a picture in a known format; it begins with {data[:8]!r}"
+        ) from error
+    except Exception as error:
+        raise UnreadableImageError(name, f"damaged or truncated ({error})") from error
+
+
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+    shape_fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shape_fits or 0 in array.shape:
+        raise UnreadableImageError(
+            name,
+            f"an array of {array.dtype} with shape {array.shape} is no picture",
+            "Wanted: uint8 of shape (h, w), (h, w, 3) or (h, w, 4)",
+        )
+    return Image.fromarray(array)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF: the pixels are still good, and upright is the only guess
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT:
+        values = np.asarray(image, dtype=np.float32)
+        scale = 257.0 if values.max(initial=0) > 255 or image.mode != "I" else 1.0
+        image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    if image.mode == "RGB":
+        image.load()
+        return image
+    return image.convert("RGB")

@@ -1,0 +1,148 @@
+"""Stage 4, encode: batches through a tower → float32 (n, d) of unit norm.
+
+Three things go on at the same time, each bounded: threads prepare inputs, the tower runs batches, and the
+caller takes results. Results come in the order of the inputs, each with its key; one that fails is
+returned with its error and shifts nothing.
+
+    jobs ── prepare (threads, a window of inputs) ── batches ── tower (a few in flight) ── results
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.errors import CrosslensError, EncodingError
+from crosslens.towers.base import Tower
+from crosslens.types import Float32
+
+K = TypeVar("K")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[K]):
+    """One input. load: makes one row of a batch, called in another thread; None: nothing to encode."""
+
+    key: K
+    load: Callable[[], NDArray[Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded(Generic[K]):
+    """One result: a unit vector float32 (d,), or an error, or neither where there was nothing to encode."""
+
+    key: K
+    vector: Float32 | None
+    error: CrosslensError | None
+
+
+@dataclass(slots=True)
+class _Batch(Generic[K]):
+    """Results in their order, and the rows still to run. rows[i] belongs to results[slots[i]]."""
+
+    results: list[Encoded[K]] = field(default_factory=list)
+    slots: list[int] = field(default_factory=list)
+    rows: list[NDArray[Any]] = field(default_factory=list)
+    running: Future[Float32] | None = None
+
+    def add(self, key: K, row: NDArray[Any] | CrosslensError | None) -> None:
+        if isinstance(row, CrosslensError):
+            self.results.append(Encoded(key, None, row))
+            return
+        if row is not None:
+            self.slots.append(len(self.results))
+            self.rows.append(row)
+        self.results.append(Encoded(key, None, None))
+
+    def start(self, tower: Tower) -> None:
+        if self.rows:
+            self.running = tower.submit(np.stack(self.rows))
+            self.rows.clear()
+
+    def finish(self) -> list[Encoded[K]]:
+        if self.running is not None:
+            vectors, sound = normalise(self.running.result())
+            for vector, good, slot in zip(vectors, sound, self.slots, strict=True):
+                key = self.results[slot].key
+                error = None if good else EncodingError(f"the model gave no usable vector for {key}")
+                self.results[slot] = Encoded(key, vector if good else None, error)
+        return self.results
+
+
+def normalise(raw: NDArray[Any]) -> tuple[Float32, NDArray[np.bool_]]:
+    """Raw vectors (n, d) → (unit vectors float32 (n, d), which rows are sound).
+
+    A row that is zero or not finite has no direction: it comes back as it was, marked False.
+    The only place where embeddings are normalised.
+    """
+    raw = np.asarray(raw, dtype=np.float32)
+    norms = np.linalg.norm(raw.astype(np.float64), axis=1, keepdims=True)
+    sound = np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)
+    return np.divide(raw, norms, where=sound[:, None], out=raw.copy(), casting="same_kind"), sound
+
+
+def ordered_map(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], inputs: Iterable[T], window: int
+) -> Iterator[R]:
+    """Map in threads, results in order, at most `window` inputs taken ahead of the one returned."""
+    pending: deque[Future[R]] = deque()
+    try:
+        for value in inputs:
+            pending.append(pool.submit(function, value))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def encode(
+    jobs: Iterable[Job[K]],
+    tower: Tower,
+    *,
+    workers: int,
+    batch_size: int,
+    in_flight: int,
+) -> Iterator[Encoded[K]]:
+    """Run jobs through a tower, in order.
+
+    workers: threads that prepare inputs. batch_size: rows to a batch.
+    in_flight: batches handed to the tower and not yet returned; more than it runs at once keeps it busy.
+    Memory: at most (in_flight + 3) × batch_size prepared inputs.
+    Errors raised by `load` that are CrosslensError become that job's result; any other is a fault and
+    propagates.
+    """
+    started: deque[_Batch[K]] = deque()
+    batch: _Batch[K] = _Batch()
+    with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-prepare") as pool:
+        for key, row in ordered_map(pool, _prepare, jobs, window=2 * batch_size):
+            batch.add(key, row)
+            if len(batch.rows) >= batch_size or len(batch.results) >= 8 * batch_size:
+                batch.start(tower)
+                started.append(batch)
+                batch = _Batch()
+                if len(started) > in_flight:
+                    yield from started.popleft().finish()
+    batch.start(tower)
+    started.append(batch)
+    while started:
+        yield from started.popleft().finish()
+
+
+def _prepare(job: Job[K]) -> tuple[K, NDArray[Any] | CrosslensError | None]:
+    if job.load is None:
+        return job.key, None
+    try:
+        return job.key, job.load()
+    except CrosslensError as error:
+        return job.key, error

@@ -1,0 +1,137 @@
+"""Every error that crosslens raises on purpose.
+
+    CrosslensError
+    ├── InputError (also ValueError)      something a caller passed in
+    │   ├── ImageError                    one picture; `.source` names it
+    │   │   ├── ImageNotFoundError        no such file
+    │   │   ├── UnreadableImageError      empty, truncated, damaged, or no picture at all
+    │   │   └── ImageTooLargeError        more pixels or bytes than the limits allow
+    │   ├── TextError                     one text: empty, or a path passed as a text
+    │   └── QueryError                    a search that asks for nothing, or k < 1
+    ├── ModelError
+    │   ├── UnknownModelError             no model of that name
+    │   ├── BundleError                   a model folder that is incomplete, damaged or inconsistent
+    │   └── EncodingError                 a tower returned something that is no embedding
+    └── LibraryError                      a library folder
+        ├── LibraryNotFoundError          nothing there yet
+        ├── LibraryVersionError           written by a newer crosslens
+        ├── LibraryModelError             its vectors come from another model
+        ├── LibraryBusyError              another process is indexing into it
+        ├── LibraryReadOnlyError          the folder cannot be written
+        ├── LibraryFullError              no space left on its disk
+        └── LibraryDamagedError           its database is not sound
+
+Each says what was wrong, with which input, and what to do next: `str(error)` is "problem. remedy".
+"""
+
+from __future__ import annotations
+
+
+class CrosslensError(Exception):
+    """Base of all errors raised on purpose.
+
+    problem: what was wrong and with which input, one sentence without a final stop.
+    remedy: what to do next, one sentence without a final stop; may be empty.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}." if self.remedy else f"{self.problem}."
+
+
+class InputError(CrosslensError, ValueError):
+    """Something a caller passed in cannot be used."""
+
+
+class ImageError(InputError):
+    """One picture cannot be used; `source` is its path, or a name like "image 3"."""
+
+    def __init__(self, source: str, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{source}: {reason}", remedy)
+        self.args = (source, reason, remedy)
+        self.source = source
+        self.reason = reason
+
+
+class ImageNotFoundError(ImageError):
+    """There is no such file."""
+
+
+class UnreadableImageError(ImageError):
+    """Empty, truncated, damaged, or not a picture."""
+
+
+class ImageTooLargeError(ImageError):
+    """More pixels or bytes than the limits allow; found before anything is decoded."""
+
+
+class TextError(InputError):
+    """A text that cannot be embedded."""
+
+
+class QueryError(InputError):
+    """A search that cannot be answered as asked."""
+
+
+class ModelError(CrosslensError):
+    """A model cannot be used."""
+
+
+class UnknownModelError(ModelError, ValueError):
+    """No model of that name, and no folder either."""
+
+
+class BundleError(ModelError):
+    """A model folder is incomplete, damaged, or contradicts itself."""
+
+
+class EncodingError(ModelError):
+    """A tower returned a zero or non-finite vector."""
+
+
+class LibraryError(CrosslensError):
+    """A library folder cannot be used as asked."""
+
+
+class LibraryNotFoundError(LibraryError):
+    """There is no library in that folder."""
+
+
+class LibraryVersionError(LibraryError):
+    """The library was written by a newer crosslens."""
+
+
+class LibraryModelError(LibraryError):
+    """The library's vectors come from another model."""
+
+
+class LibraryBusyError(LibraryError):
+    """Another process is indexing into the library."""
+
+
+class LibraryReadOnlyError(LibraryError):
+    """The library's folder cannot be written."""
+
+
+class LibraryFullError(LibraryError):
+    """No space is left where the library lies."""
+
+
+class LibraryDamagedError(LibraryError):
+    """The library's database is not sound."""
+
+
+class CrosslensWarning(UserWarning):
+    """Base of the warnings below."""
+
+
+class TextTruncatedWarning(CrosslensWarning):
+    """A text was longer than the model's context and lost its end."""
+
+
+class UnseenScriptWarning(CrosslensWarning):
+    """A text is written in a script that the model was not trained on."""

@@ -1,0 +1,249 @@
+"""One indexing run: what is on the disk → what the library knows.
+
+    walk ── scan ── pending files ── read + hash ── new content? ── decode … encode ── record, batch by batch
+
+Names and times are compared first, so only new and changed files are opened; content hashes second, so
+only content never seen is decoded and encoded. A batch is committed as soon as it is encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from crosslens.decode import decode, read_bytes
+from crosslens.encode import Encoded, Job, ordered_map
+from crosslens.errors import ImageError
+from crosslens.matcher import Matcher
+from crosslens.preprocess import preprocess
+from crosslens.read import walk
+from crosslens.store.catalog import Catalog, Entry, Root, is_below
+from crosslens.store.scan import Scan
+from crosslens.towers.openvino import available_cores
+from crosslens.types import Failure, IndexReport, Item, Progress, UInt8
+
+OnProgress = Callable[[Progress], None]
+
+_COMMIT_EVERY = 64
+_PROGRESS_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class _File:
+    """A pending file on its way through the run."""
+
+    item: Item
+    root_id: int
+    data: bytes = b""
+    hash: bytes = b""
+    error: ImageError | None = None
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts that make the report."""
+
+    pending: int = 0
+    unchanged: int = 0
+    done: int = 0
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    encoded: int = 0
+    ignored: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+class IndexRun:
+    """Brings a library up to date with some roots. Interrupted at any moment it loses the batch in flight."""
+
+    def __init__(self, catalog: Catalog, matcher: Matcher, on_progress: OnProgress | None = None) -> None:
+        self._catalog = catalog
+        self._matcher = matcher
+        self._on_progress = on_progress
+        self._model = matcher.spec.identity
+        self._tally = _Tally()
+        self._started = time.monotonic()
+        self._last_progress = 0.0
+        # Content on its way to the database, and content that turned out to be no picture.
+        self._in_flight: set[bytes] = set()
+        self._unreadable: dict[bytes, str] = {}
+
+    def run(self, paths: Sequence[str]) -> IndexReport:
+        """Index these files and folders and the roots below them; with none, all roots that are known."""
+        roots = self._roots(paths)
+        skip = frozenset(root.path for root in self._catalog.roots())
+        present = [root for root in roots if self._is_there(root)]
+        self._scan = Scan(self._catalog)
+        for root in present:
+            self._scan.add(root, self._walk(root, skip - {root.path}))
+        self._tally.pending, self._tally.unchanged = self._scan.counts()
+        self._report(force=True)
+        batch: list[Encoded[_File]] = []
+        for result in self._matcher.encode(self._jobs()):
+            batch.append(result)
+            if len(batch) >= _COMMIT_EVERY:
+                self._commit(batch)
+                batch = []
+        self._commit(batch)
+        self._remove_missing(present)
+        self._report(force=True)
+        return self.report()
+
+    def report(self) -> IndexReport:
+        """What was done so far."""
+        tally = self._tally
+        return IndexReport(
+            added=tally.added,
+            changed=tally.changed,
+            moved=tally.moved,
+            removed=tally.removed,
+            unchanged=tally.unchanged,
+            offline=self._catalog.counts()["offline"],
+            encoded=tally.encoded,
+            ignored=tally.ignored,
+            seconds=time.monotonic() - self._started,
+            failures=tuple(tally.failures),
+        )
+
+    # -- which roots ------------------------------------------------------------------------------
+
+    def _roots(self, paths: Sequence[str]) -> list[Root]:
+        known = {root.path: root for root in self._catalog.roots()}
+        if not paths:
+            return list(known.values())
+        chosen: dict[str, Root] = {}
+        for path in paths:
+            absolute = os.path.abspath(path)
+            chosen[absolute] = known.get(absolute) or self._catalog.add_root(absolute, mount_of(absolute))
+            chosen |= {p: root for p, root in known.items() if is_below(p, absolute)}
+        return list(chosen.values())
+
+    def _is_there(self, root: Root) -> bool:
+        """Whether a root can be compared with the disk; one that cannot goes offline and keeps its items.
+
+        A missing folder is offline: its disk may be unplugged. So is an empty one that had pictures, unless
+        the file system it was on is still mounted. A missing file was deleted if its folder is there.
+        """
+        if os.path.isdir(root.path):
+            with os.scandir(root.path) as entries:
+                there = any(entries) or os.path.ismount(root.mount) or self._catalog.count_in(root) == 0
+        else:
+            there = os.path.lexists(root.path) or (root.is_file and os.path.isdir(os.path.dirname(root.path)))
+        if there != root.online:
+            self._catalog.set_online(root, there)
+        return there
+
+    def _walk(self, root: Root, skip: frozenset[str]) -> Iterator[Item]:
+        if not os.path.lexists(root.path):
+            return iter(())
+        return walk(root.path, skip=skip, on_error=self._fail, on_ignored=self._ignore)
+
+    # -- from files to results --------------------------------------------------------------------
+
+    def _jobs(self) -> Iterator[Job[_File]]:
+        """Every pending file, in order; those of known content with nothing to encode."""
+        cores = available_cores()
+        with ThreadPoolExecutor(cores, thread_name_prefix="crosslens-read") as pool:
+            for file in ordered_map(pool, self._read, self._scan.pending(), window=2 * cores):
+                if (
+                    file.error
+                    or file.hash in self._in_flight
+                    or file.hash in self._unreadable
+                    or self._catalog.has_vector(file.hash, self._model)
+                ):
+                    yield Job(file, None)
+                else:
+                    self._in_flight.add(file.hash)
+                    yield Job(file, partial(self._load, file))
+
+    def _read(self, pending: tuple[Item, int]) -> _File:
+        file = _File(*pending)
+        try:
+            file.data = read_bytes(file.item.path, self._matcher.limits)
+            file.hash = hashlib.sha256(file.data).digest()
+        except ImageError as error:
+            file.error = error
+        return file
+
+    def _load(self, file: _File) -> UInt8:
+        spec = self._matcher.spec.image
+        data, file.data = file.data, b""
+        decoded = decode(data, file.item.path, shrink_to=spec.size, limits=self._matcher.limits)
+        file.width, file.height = decoded.width, decoded.height
+        return preprocess(decoded.image, spec)
+
+    def _commit(self, batch: Sequence[Encoded[_File]]) -> None:
+        """Write a batch, then count it: what the report says is on the disk."""
+        entries: list[Entry] = []
+        moves: dict[int, tuple[Item, int]] = {}
+        failures: list[Failure] = []
+        known = self._catalog.known_paths([result.key.item.path for result in batch])
+        for result in batch:
+            file, path = result.key, result.key.item.path
+            if error := file.error or result.error:
+                failures.append(Failure(path, error.reason if isinstance(error, ImageError) else str(error)))
+                self._unreadable |= {file.hash: failures[-1].reason} if file.hash else {}
+                continue
+            if file.hash in self._unreadable:
+                failures.append(Failure(path, self._unreadable[file.hash]))
+                continue
+            old = None if path in known else self._scan.missing_with(file.hash, besides=list(moves))
+            if old is None:
+                entries.append(
+                    Entry(file.item, file.root_id, file.hash, file.width, file.height, result.vector)
+                )
+            else:
+                moves[old] = (file.item, file.root_id)
+        if entries or moves:
+            changes = [(number, item, root_id) for number, (item, root_id) in moves.items()]
+            self._catalog.record(entries, changes, self._model, self._matcher.model.runtime)
+        self._in_flight -= {result.key.hash for result in batch}
+        changed = sum(entry.item.path in known for entry in entries)
+        self._tally.changed += changed
+        self._tally.added += len(entries) - changed
+        self._tally.moved += len(moves)
+        self._tally.encoded += sum(result.vector is not None for result in batch)
+        self._tally.failures += failures
+        self._tally.done += len(batch)
+        self._report()
+
+    def _remove_missing(self, present: Sequence[Root]) -> None:
+        missing = self._scan.missing()
+        if missing:
+            self._catalog.remove(missing)
+            self._tally.removed += len(missing)
+        for root in present:
+            if root.is_file and not os.path.lexists(root.path):
+                self._catalog.remove_root(root)
+
+    # -- saying so --------------------------------------------------------------------------------
+
+    def _fail(self, path: str, reason: str) -> None:
+        self._tally.failures.append(Failure(path, reason))
+
+    def _ignore(self, _path: str, _reason: str) -> None:
+        self._tally.ignored += 1
+
+    def _report(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._on_progress and (force or now - self._last_progress >= _PROGRESS_SECONDS):
+            self._last_progress = now
+            tally = self._tally
+            self._on_progress(Progress(tally.done, tally.pending, len(tally.failures), tally.encoded))
+
+
+def mount_of(path: str) -> str:
+    """The place where the file system that holds a path is mounted."""
+    path = os.path.abspath(path)
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path

@@ -1,0 +1,265 @@
+"""The library: pictures indexed once, searched ever after. Composes all stages.
+
+read → decode → preprocess → encode → store     IndexRun (indexing.py)
+encode → search                                 Library.search
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import filelock
+import numpy as np
+
+from crosslens import places
+from crosslens.errors import (
+    ImageNotFoundError,
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryModelError,
+    LibraryNotFoundError,
+    QueryError,
+)
+from crosslens.indexing import IndexRun, OnProgress
+from crosslens.matcher import Matcher
+from crosslens.models.catalogue import STARTER
+from crosslens.search.exact import search_exact
+from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
+from crosslens.store.catalog import Catalog, ModelRecord
+from crosslens.store.schema import DATABASE, explained
+from crosslens.store.vectors import Matrix, derived_size, open_matrix
+from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats
+
+_LOCK = "writer.lock"
+
+
+class Library:
+    """A folder that remembers pictures by meaning. Make one with `Library.open`.
+
+    Use it as a context manager, or call `close()`. Searching is safe while another process indexes.
+    """
+
+    def __init__(self, folder: Path, matcher: Matcher | None, catalog: Catalog | None) -> None:
+        self._folder = folder
+        self._asked_matcher = matcher
+        self._catalog = catalog
+        self._matcher: Matcher | None = None
+        self._matrix: Matrix | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str] | None = None,
+        model: str | os.PathLike[str] | Matcher | None = None,
+    ) -> Library:
+        """Open a library; one that does not exist yet is made by the first `index`.
+
+        folder: where it lies; None: the default place in the user's data folder.
+        model: a name, a bundle folder or a Matcher. A library remembers the model it was made with, so this is
+        needed only for the first `index` with another model than "starter".
+        Raises LibraryModelError when the library was made with another model, LibraryVersionError,
+        LibraryDamagedError, UnknownModelError, BundleError.
+        """
+        path = places.default_library() if folder is None else Path(folder).expanduser()
+        matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
+        exists = (path / DATABASE).is_file()
+        library = cls(path, matcher, Catalog(path) if exists else None)
+        if matcher is not None and exists:
+            library._check_model(matcher)
+        return library
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. What was committed is on the disk."""
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the library lies."""
+        return self._folder
+
+    @property
+    def matcher(self) -> Matcher:
+        """The matcher with the library's model."""
+        if self._matcher is None:
+            matcher = self._asked_matcher or Matcher(self._model_name())
+            self._check_model(matcher)
+            self._matcher = matcher
+        return self._matcher
+
+    # -- index ------------------------------------------------------------------------------------
+
+    def index(
+        self,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        on_progress: OnProgress | None = None,
+    ) -> IndexReport:
+        """Bring the library up to date with folders and files; with none, with all it was given before.
+
+        Encodes only what is new or changed. Pictures that cannot be read are listed in the report's
+        `failures`. Items of a folder that is missing go offline and are kept.
+        Raises ImageNotFoundError for a source that does not exist, LibraryBusyError while another process
+        indexes, LibraryReadOnlyError, LibraryFullError; what was committed before stays.
+        """
+        if isinstance(sources, str | os.PathLike):
+            sources = [sources]
+        paths = [os.fspath(source) for source in sources]
+        if not paths and self._catalog is None:
+            raise LibraryNotFoundError(
+                f"there is no crosslens library in {self._folder} yet", "Name a folder of pictures to index"
+            )
+        self._check_sources(paths)
+        with explained(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self._folder / _LOCK)
+        try:
+            with explained(self._folder):
+                lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise LibraryBusyError(
+                f"library {self._folder} is being indexed by another process", "Wait until it has finished"
+            ) from error
+        try:
+            return self._index(paths, on_progress)
+        finally:
+            lock.release()
+
+    def _index(self, paths: list[str], on_progress: OnProgress | None) -> IndexReport:
+        matcher = self.matcher
+        if self._catalog is not None:
+            self._catalog.close()
+        self._catalog = catalog = Catalog(self._folder, create=True)
+        if catalog.model() is None:
+            record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
+            catalog.set_model(record)
+        report = IndexRun(catalog, matcher, on_progress).run(paths)
+        self._matrix = open_matrix(catalog, self._model())
+        return report
+
+    # -- search -----------------------------------------------------------------------------------
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: ImageInput | None = None,
+        without: str | None = None,
+        k: int = 10,
+    ) -> list[Hit]:
+        """The k items nearest to what is asked for, best first.
+
+        text, image: what to look for, one or both. without: what should not be in the result.
+        Terms are mixed as `search.query` says. Fewer than k come back only when the library has fewer.
+        Raises QueryError, TextError, ImageError, LibraryNotFoundError.
+        """
+        if text is None and image is None:
+            raise QueryError("the search asks for nothing", "Give a text, a picture, or both")
+        terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
+        if image is not None:
+            terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
+        if without is not None:
+            terms.append(Term(self.matcher.embed_texts(without)[0], WITHOUT_WEIGHT))
+        query = mix(terms, self._current().covariance)
+        return self._hits(query[None], k)[0]
+
+    def search_many(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
+        """`search(text, k=k)` for many texts at once, faster than one by one; one list to a text."""
+        return self._hits(self.matcher.embed_texts(texts), k) if texts else []
+
+    def _hits(self, queries: Float32, k: int) -> list[list[Hit]]:
+        if k < 1:
+            raise QueryError(f"k is {k}", "Ask for at least one result")
+        matrix = self._current()
+        ids, scores = search_exact(matrix.index, matrix.ids, queries, k)
+        items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
+        return [
+            [
+                Hit(row.id, row.path, float(score), row.online, row.width, row.height, row.size,
+                    row.modified_ns / 1e9)
+                for number, score in zip(line, line_scores, strict=True)
+                if (row := items.get(int(number))) is not None
+            ]
+            for line, line_scores in zip(ids, scores, strict=True)
+        ]  # fmt: skip
+
+    # -- facts ------------------------------------------------------------------------------------
+
+    def stats(self) -> LibraryStats:
+        """Numbers about the library. Raises LibraryNotFoundError before the first `index`."""
+        catalog, model = self._existing(), self._model()
+        counts = catalog.counts()
+        return LibraryStats(
+            path=str(self._folder),
+            model=model.name,
+            dimension=model.dimension,
+            items=counts["items"],
+            offline=counts["offline"],
+            contents=counts["contents"],
+            vectors=counts["vectors"],
+            roots=tuple(root.path for root in catalog.roots()),
+            generation=catalog.stamp()[1],
+            size=catalog.size() + derived_size(self._folder),
+        )
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _existing(self) -> Catalog:
+        if self._catalog is None:
+            # It may have been made by another process since.
+            self._catalog = Catalog(self._folder)
+        return self._catalog
+
+    def _model(self) -> ModelRecord:
+        record = self._existing().model()
+        if record is None:
+            raise LibraryNotFoundError(
+                f"the library in {self._folder} is empty", "Fill it with: crosslens index FOLDER"
+            )
+        return record
+
+    def _model_name(self) -> str:
+        record = self._catalog.model() if self._catalog is not None else None
+        return record.name if record is not None else STARTER
+
+    def _check_sources(self, paths: Sequence[str]) -> None:
+        """Refuse what is neither on the disk nor known; a known folder may be missing (an unplugged disk)."""
+        known = {root.path for root in self._catalog.roots()} if self._catalog is not None else set()
+        for path in paths:
+            if not os.path.lexists(path) and os.path.abspath(path) not in known:
+                raise ImageNotFoundError(path, "there is no such file or folder", "Check the spelling")
+
+    def _check_model(self, matcher: Matcher) -> None:
+        record = self._catalog.model() if self._catalog is not None else None
+        if record is not None and record.identity != matcher.spec.identity:
+            raise LibraryModelError(
+                f"library {self._folder} was made with model {record.name!r} ({record.identity[:12]}), "
+                f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
+                "their vectors cannot be compared",
+                f"Leave the model out, or index into another library folder with {matcher.spec.name!r}",
+            )
+
+    def _current(self) -> Matrix:
+        """The matrix of the library as it is now."""
+        catalog, model = self._existing(), self._model()
+        if self._matrix is None or self._matrix.stamp != catalog.stamp():
+            self._matrix = open_matrix(catalog, model)
+        if self._matrix.index.d != model.dimension:
+            raise LibraryDamagedError(
+                f"library {self._folder}: its vectors have {self._matrix.index.d} numbers, "
+                f"its model {model.dimension}",
+                "Move the folder away and index again",
+            )
+        return self._matrix

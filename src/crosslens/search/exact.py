@@ -1,0 +1,24 @@
+"""Exact search: every vector is compared. The oracle for whatever else searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from crosslens.types import Float32, Int64
+
+
+def search_exact(index: Any, ids: Int64, queries: Float32, k: int) -> tuple[Int64, Float32]:
+    """Top-k by inner product, best first; equal scores by id.
+
+    index: FAISS index with n rows; ids: int64 (n,), ascending; queries: float32 (q, d).
+    Returns (ids int64 (q, min(k, n)), scores float32 of the same shape).
+    """
+    k = min(k, len(ids))
+    if k == 0 or len(queries) == 0:
+        return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+    scores, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+    order = np.lexsort((rows, -scores), axis=1)
+    rows = np.take_along_axis(rows, order, axis=1)
+    return np.asarray(ids)[rows], np.take_along_axis(scores, order, axis=1)

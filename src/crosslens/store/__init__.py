@@ -1,0 +1,1 @@
+"""Stage 5, store: a library on disk. SQLite is the only truth; everything else is derived from it."""

@@ -1,0 +1,322 @@
+"""What a library knows: items, contents, vectors. Every method is one transaction or one query.
+
+Vectors are keyed by content hash and model, so a copied or renamed picture finds its vector again, and
+an item row is only ever written together with the vector it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from crosslens.errors import LibraryDamagedError, LibraryNotFoundError
+from crosslens.store.schema import DATABASE, explained, open_database
+from crosslens.types import Float32, Item
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """The model whose vectors the library holds. name: how to ask for it, a name or a folder."""
+
+    name: str
+    identity: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder or file that was indexed. mount: where its file system was mounted then."""
+
+    id: int
+    path: str
+    is_file: bool
+    mount: str
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture to record. vector: unit, float32 (d,); None where the content is known already."""
+
+    item: Item
+    root_id: int
+    hash: bytes
+    width: int
+    height: int
+    vector: Float32 | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item with the facts that a search result carries."""
+
+    id: int
+    path: str
+    online: bool
+    width: int
+    height: int
+    size: int
+    modified_ns: int
+
+
+class Snapshot:
+    """The vectors of one model at one moment. stamp: (library, generation); count: number of vectors."""
+
+    def __init__(self, db: sqlite3.Connection, folder: Path, model: str, dimension: int) -> None:
+        self._db = db
+        self._folder = folder
+        self._model = model
+        self._bytes = 2 * dimension
+        self.stamp = _stamp(db, folder)
+        self.count = int(db.execute(f"SELECT count(*) {_VECTORS}", (model,)).fetchone()[0])
+
+    def vectors(self) -> Iterator[tuple[int, bytes]]:
+        """(item id, float16 vector as bytes), by id. Raises LibraryDamagedError for one of a wrong length."""
+        query = f"SELECT items.id, vector {_VECTORS} ORDER BY items.id"
+        for number, blob in self._db.execute(query, (self._model,)):
+            if len(blob) != self._bytes:
+                raise LibraryDamagedError(
+                    f"library {self._folder}: the vector of item {number} has {len(blob)} bytes, "
+                    f"wanted {self._bytes}",
+                    "Restore the library from a backup, or move the folder away and index again",
+                )
+            yield int(number), blob
+
+
+_VECTORS = "FROM items JOIN vectors USING (hash) WHERE model = ?"
+
+
+class Catalog:
+    """A library's database. Safe to call from several threads; one process writes at a time."""
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        """Raises what `schema.open_database` raises."""
+        self.folder = folder
+        self._lock = Lock()
+        self._connection = open_database(folder, create=create)
+        if create:
+            with self.writing() as db:
+                db.execute("INSERT OR IGNORE INTO meta VALUES ('generation', '0')")
+                db.execute("INSERT OR IGNORE INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
+
+    def close(self) -> None:
+        """Close the database; what was committed is on the disk."""
+        self._connection.close()
+
+    # -- facts about the library ------------------------------------------------------------------
+
+    def model(self) -> ModelRecord | None:
+        """The library's model; None while nothing has been indexed."""
+        with self.reading() as db:
+            meta = dict(db.execute("SELECT key, value FROM meta WHERE key LIKE 'model.%'").fetchall())
+        if not meta:
+            return None
+        return ModelRecord(meta["model.name"], meta["model.identity"], int(meta["model.dimension"]))
+
+    def set_model(self, record: ModelRecord) -> None:
+        """Remember the model; every later vector is its."""
+        values = {"name": record.name, "identity": record.identity, "dimension": str(record.dimension)}
+        with self.writing() as db:
+            for key, value in values.items():
+                db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"model.{key}", value))
+
+    def stamp(self) -> tuple[str, int]:
+        """(library, generation): equal stamps mean equal items and vectors."""
+        with self.reading() as db:
+            return _stamp(db, self.folder)
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of items, offline items, contents in use, and vectors."""
+        queries = {
+            "items": "SELECT count(*) FROM items",
+            "offline": "SELECT count(*) FROM items JOIN roots ON roots.id = root_id WHERE NOT online",
+            "contents": "SELECT count(DISTINCT hash) FROM items",
+            "vectors": "SELECT count(*) FROM vectors",
+        }
+        with self.reading() as db:
+            return {name: int(db.execute(query).fetchone()[0]) for name, query in queries.items()}
+
+    def size(self) -> int:
+        """Bytes of the database and its log."""
+        files = (self.folder / (DATABASE + suffix) for suffix in ("", "-wal", "-shm"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    # -- roots ------------------------------------------------------------------------------------
+
+    def roots(self) -> list[Root]:
+        """All roots, by path."""
+        with self.reading() as db:
+            rows = db.execute("SELECT id, path, is_file, mount, online FROM roots").fetchall()
+        roots = (Root(i, from_sql(p), bool(f), from_sql(m), bool(o)) for i, p, f, m, o in rows)
+        return sorted(roots, key=lambda root: root.path)
+
+    def add_root(self, path: str, mount: str) -> Root:
+        """Remember a root, and hand it the items below it that belonged to a root further up."""
+        is_file = not os.path.isdir(path)
+        with self.writing() as db:
+            values = (to_sql(path), is_file, to_sql(mount))
+            db.execute("INSERT INTO roots (path, is_file, mount) VALUES (?, ?, ?)", values)
+            (number,) = db.execute("SELECT last_insert_rowid()").fetchone()
+            for other, other_path in db.execute("SELECT id, path FROM roots").fetchall():
+                if is_below(path, from_sql(other_path)):
+                    rows = db.execute("SELECT id, path FROM items WHERE root_id = ?", (other,)).fetchall()
+                    below = [
+                        (number, item)
+                        for item, item_path in rows
+                        if from_sql(item_path) == path or is_below(from_sql(item_path), path)
+                    ]
+                    db.executemany("UPDATE items SET root_id = ? WHERE id = ?", below)
+        return Root(int(number), path, is_file, mount, online=True)
+
+    def remove_root(self, root: Root) -> None:
+        """Forget a root that has no items."""
+        with self.writing() as db:
+            db.execute("DELETE FROM roots WHERE id = ?", (root.id,))
+
+    def set_online(self, root: Root, online: bool) -> None:
+        """Mark a root as there or missing. Its items stay."""
+        with self.writing() as db:
+            db.execute("UPDATE roots SET online = ? WHERE id = ?", (online, root.id))
+
+    def count_in(self, root: Root) -> int:
+        """Number of items in a root."""
+        with self.reading() as db:
+            return int(db.execute("SELECT count(*) FROM items WHERE root_id = ?", (root.id,)).fetchone()[0])
+
+    # -- items and vectors ------------------------------------------------------------------------
+
+    def has_vector(self, hash_: bytes, model: str) -> bool:
+        """Whether this content was encoded by this model."""
+        with self.reading() as db:
+            query = "SELECT 1 FROM vectors WHERE hash = ? AND model = ?"
+            return db.execute(query, (hash_, model)).fetchone() is not None
+
+    def record(
+        self, entries: Sequence[Entry], moves: Sequence[tuple[int, Item, int]], model: str, runtime: str
+    ) -> None:
+        """Write a batch: pictures that are new or changed, and moves (item id, new place, root id).
+
+        One transaction: after it all of the batch is there for good, before it nothing is.
+        """
+        with self.writing() as db:
+            for entry in entries:
+                if entry.vector is not None:
+                    blob = entry.vector.astype("<f2").tobytes()
+                    db.execute(
+                        "INSERT OR IGNORE INTO contents VALUES (?, ?, ?)",
+                        (entry.hash, entry.width, entry.height),
+                    )
+                    db.execute(
+                        "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
+                        (entry.hash, model, blob, runtime),
+                    )
+                db.execute(
+                    "INSERT INTO items (root_id, path, hash, size, modified_ns) VALUES (?, ?, ?, ?, ?) "
+                    "ON CONFLICT (path) DO UPDATE SET root_id = excluded.root_id, hash = excluded.hash, "
+                    "size = excluded.size, modified_ns = excluded.modified_ns",
+                    (entry.root_id, to_sql(entry.item.path), entry.hash,
+                     entry.item.size, entry.item.modified_ns),
+                )  # fmt: skip
+            db.executemany(
+                "UPDATE items SET path = ?, root_id = ?, size = ?, modified_ns = ? WHERE id = ?",
+                [
+                    (to_sql(item.path), root_id, item.size, item.modified_ns, number)
+                    for number, item, root_id in moves
+                ],
+            )
+            _next_generation(db)
+
+    def known_paths(self, paths: Sequence[str]) -> set[str]:
+        """Those of the paths that are items."""
+        with self.reading() as db:
+            query = "SELECT 1 FROM items WHERE path = ?"
+            return {path for path in paths if db.execute(query, (to_sql(path),)).fetchone()}
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Drop items; their vectors stay, so a picture that comes back is not encoded again."""
+        with self.writing() as db:
+            db.executemany("DELETE FROM items WHERE id = ?", [(i,) for i in ids])
+            _next_generation(db)
+
+    def items(self, ids: Sequence[int]) -> list[ItemRow]:
+        """Items by id, in the order asked for; ids that are gone are left out."""
+        query = (
+            "SELECT items.path, online, width, height, size, modified_ns FROM items "
+            "JOIN contents USING (hash) JOIN roots ON roots.id = root_id WHERE items.id = ?"
+        )
+        found = []
+        with self.reading() as db:
+            for number in ids:
+                row = db.execute(query, (number,)).fetchone()
+                if row is not None:
+                    path, online, *facts = row
+                    found.append(ItemRow(number, from_sql(path), bool(online), *facts))
+        return found
+
+    @contextmanager
+    def snapshot(self, model: str, dimension: int) -> Iterator[Snapshot]:
+        """All vectors of a model as they are now, whatever is written meanwhile."""
+        with explained(self.folder):
+            db = open_database(self.folder, create=False)
+            try:
+                db.execute("BEGIN")
+                yield Snapshot(db, self.folder, model, dimension)
+            finally:
+                db.close()
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for queries."""
+        with self._lock, explained(self.folder):
+            yield self._connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection inside a transaction that is committed at the end, or rolled back by an error."""
+        with self._lock, explained(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path lies below a folder (a folder is not below itself)."""
+    return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
+
+
+def _stamp(db: sqlite3.Connection, folder: Path) -> tuple[str, int]:
+    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('library', 'generation')").fetchall())
+    if len(meta) < 2:
+        raise LibraryNotFoundError(f"the library in {folder} was never finished", "Run crosslens index again")
+    return meta["library"], int(meta["generation"])
+
+
+def _next_generation(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'")
+
+
+def to_sql(path: str) -> str | bytes:
+    """A path as SQLite keeps it: text, or bytes where the name is not valid UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def from_sql(value: str | bytes) -> str:
+    """A path as Python keeps it."""
+    return value if isinstance(value, str) else os.fsdecode(value)

@@ -1,0 +1,207 @@
+"""The database: its tables, how it is opened, and what its errors mean.
+
+docs/store-format.md is the contract for people; this file is the one for SQLite.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crosslens.errors import (
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryError,
+    LibraryFullError,
+    LibraryNotFoundError,
+    LibraryReadOnlyError,
+    LibraryVersionError,
+)
+
+DATABASE = "library.sqlite3"
+APPLICATION_ID = 0x786C656E  # "xlen", so that `file` and other tools can tell what this is
+_BUSY_SECONDS = 10
+
+# Numbered by place and append-only: entry i brings a database from version i to i + 1.
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE roots (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        path NOT NULL UNIQUE,                       -- TEXT, or BLOB where it is not valid UTF-8
+        is_file INTEGER NOT NULL,                   -- 1: a single file, 0: a folder
+        mount NOT NULL,                             -- where its file system was mounted when it was added
+        online INTEGER NOT NULL DEFAULT 1
+    );
+    CREATE TABLE contents (
+        hash BLOB PRIMARY KEY,                      -- SHA-256 of the file
+        width INTEGER NOT NULL,                     -- pixels, after EXIF orientation
+        height INTEGER NOT NULL
+    );
+    CREATE TABLE items (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,       -- never used twice
+        root_id INTEGER NOT NULL REFERENCES roots (id),
+        path NOT NULL UNIQUE,                       -- absolute; TEXT, or BLOB where it is not valid UTF-8
+        hash BLOB NOT NULL REFERENCES contents (hash),
+        size INTEGER NOT NULL,                      -- bytes
+        modified_ns INTEGER NOT NULL                -- mtime, nanoseconds since the epoch
+    );
+    CREATE INDEX items_root ON items (root_id);
+    CREATE INDEX items_hash ON items (hash);
+    CREATE TABLE vectors (
+        hash BLOB NOT NULL REFERENCES contents (hash),
+        model TEXT NOT NULL,                        -- identity of the model
+        vector BLOB NOT NULL,                       -- float16, little-endian, unit norm
+        runtime TEXT NOT NULL,                      -- provenance: runtime and precision
+        PRIMARY KEY (hash, model)
+    );
+    """,
+)
+VERSION = len(MIGRATIONS)
+
+
+def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
+    """Open a library's database, made or migrated first if need be.
+
+    Without `create` nothing is written, and a library on a read-only disk can be opened too.
+    Raises LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryReadOnlyError.
+    """
+    path = folder / DATABASE
+    if not create and not path.is_file():
+        raise LibraryNotFoundError(
+            f"there is no crosslens library in {folder}", "Make one with: crosslens index FOLDER"
+        )
+    with explained(folder):
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+            connection = _connect(path, "rwc")
+            _migrate(connection, folder)
+        else:
+            connection = _open_for_reading(path)
+            _check_version(connection, folder)
+    return connection
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say about a library into errors with a remedy."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(error, folder) from error
+    except OSError as error:
+        if isinstance(error, PermissionError) or error.errno in _READ_ONLY:
+            raise _read_only(folder, str(error.strerror)) from error
+        if error.errno in _NO_SPACE:
+            raise _full(folder) from error
+        raise LibraryError(f"library {folder}: {error.strerror} ({error.filename})") from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    if mode == "rwc":
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit that returned survives a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open read-only. A WAL database on a read-only disk needs `immutable`, right while nobody writes."""
+    connection = _connect(path, "ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        log = Path(f"{path}-wal")
+        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size > 0):
+            raise
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
+        connection = _connect(path, "ro&immutable=1")
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, folder: Path) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise LibraryDamagedError(
+            f"{folder / DATABASE} is a database of another program", "Choose another folder for the library"
+        )
+    if version > VERSION:
+        raise LibraryVersionError(
+            f"library {folder} has format {version}, this crosslens knows up to {VERSION}",
+            "Upgrade crosslens: pip install -U crosslens",
+        )
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        if empty:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        version = 0 if empty else _check_version(connection, folder)
+        for script in MIGRATIONS[version:]:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script without `executescript`, which would commit half-way."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+_READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
+_NO_SPACE = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
+
+
+def _read_only(folder: Path, detail: str) -> LibraryReadOnlyError:
+    return LibraryReadOnlyError(
+        f"library {folder} cannot be written ({detail})",
+        "Make the folder writable, or name another with -L/--library; searching needs no writing",
+    )
+
+
+def _full(folder: Path) -> LibraryFullError:
+    return LibraryFullError(
+        f"no space is left on the disk of library {folder}",
+        "Free some and run the same command again: everything committed so far is kept",
+    )
+
+
+def _explain(error: sqlite3.Error, folder: Path) -> LibraryError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_READONLY:
+        return _read_only(folder, str(error))
+    if code == sqlite3.SQLITE_FULL:
+        return _full(folder)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return LibraryBusyError(f"library {folder} is being written by another process", "Try again shortly")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return LibraryDamagedError(
+            f"library {folder}: {DATABASE} is damaged ({error})",
+            "Restore it from a backup, or move the folder away and index again",
+        )
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return _read_only(folder, str(error))
+    return LibraryError(f"library {folder}: the database reports: {error}")

@@ -1,0 +1,149 @@
+"""The matrix that search maps into memory: derived from the database, rebuilt whenever in doubt.
+
+    derived/<stamp>/index.faiss       float16 vectors, a FAISS flat index, opened memory-mapped
+                    ids.npy           int64 (n,), the item of each row
+                    covariance.npy    float32 (d, d), of the vectors; gives any query's spread of scores
+                    stamp.json        library, generation, model, sizes and checksums of the others
+
+A folder is written under another name and renamed when whole. One of another stamp is stale; one whose
+checksums do not fit is damaged; both are deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.store.catalog import Catalog, ModelRecord, Snapshot
+from crosslens.types import Float32, Int64
+
+DERIVED = "derived"
+_FILES = ("index.faiss", "ids.npy", "covariance.npy")
+# Rows that the covariance is computed from: enough for a spread, evenly taken, the same ones every time.
+_COVARIANCE_ROWS = 65_536
+_DRAFT_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """index: FAISS flat index, n rows of float16; ids: int64 (n,); covariance: float32 (d, d)."""
+
+    index: Any
+    ids: Int64
+    covariance: Float32
+    stamp: tuple[str, int]
+
+
+def open_matrix(catalog: Catalog, model: ModelRecord) -> Matrix:
+    """The matrix for the library as it is now: the derived one if it is current and whole, else a new one.
+
+    A library that cannot be written is served from memory.
+    """
+    stamp = catalog.stamp()
+    folder = _folder(catalog.folder, stamp, model)
+    matrix = _load(folder, stamp, model)
+    if matrix is None:
+        with catalog.snapshot(model.identity, model.dimension) as snapshot:
+            matrix = _build(snapshot, model.dimension)
+        _save(catalog.folder, matrix, model)
+    return matrix
+
+
+def _folder(library: Path, stamp: tuple[str, int], model: ModelRecord) -> Path:
+    return library / DERIVED / f"{stamp[1]}-{model.identity[:12]}"
+
+
+def _build(snapshot: Snapshot, dimension: int) -> Matrix:
+    codes = np.empty((snapshot.count, 2 * dimension), dtype=np.uint8)
+    ids = np.empty(snapshot.count, dtype=np.int64)
+    for row, (number, blob) in enumerate(snapshot.vectors()):
+        ids[row] = number
+        codes[row] = np.frombuffer(blob, dtype=np.uint8)
+    index = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True
+    if len(codes):
+        # The blobs are what the quantiser would make of the vectors: little-endian float16.
+        index.add_sa_codes(codes)
+    return Matrix(index, ids, _covariance(codes.view("<f2")), snapshot.stamp)
+
+
+def _covariance(vectors: NDArray[np.float16]) -> Float32:
+    sample = vectors[:: max(1, -(-len(vectors) // _COVARIANCE_ROWS))].astype(np.float32)
+    if len(sample) == 0:
+        return np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
+    centred = sample - sample.mean(axis=0)
+    covariance: Float32 = centred.T @ centred / len(sample)
+    return covariance
+
+
+def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
+    """Write the matrix and delete the others. Not being able to is no failure: it can be rebuilt."""
+    parent = library / DERIVED
+    target = _folder(library, matrix.stamp, model)
+    try:
+        parent.mkdir(exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=parent))
+    except OSError:
+        return
+    try:
+        faiss.write_index(matrix.index, str(draft / "index.faiss"))
+        np.save(draft / "ids.npy", matrix.ids)
+        np.save(draft / "covariance.npy", matrix.covariance)
+        facts = {name: [(draft / name).stat().st_size, _checksum(draft / name)] for name in _FILES}
+        stamp = {"library": matrix.stamp[0], "generation": matrix.stamp[1], "model": model.identity}
+        (draft / "stamp.json").write_text(json.dumps({**stamp, "files": facts}, indent=1))
+        if target.exists():
+            shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+    except (OSError, RuntimeError):  # FAISS reports a full disk as RuntimeError
+        shutil.rmtree(draft, ignore_errors=True)
+        return
+    for other in parent.iterdir():
+        # A draft belongs to a process that is at work on it, unless it is old.
+        abandoned = time.time() - other.stat().st_mtime > _DRAFT_SECONDS
+        if other != target and (abandoned or not other.name.startswith(".draft-")):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | None:
+    """The matrix in a folder; None when it is not there, not of this stamp, or not whole."""
+    try:
+        facts = json.loads((folder / "stamp.json").read_text())
+        wanted = {"library": stamp[0], "generation": stamp[1], "model": model.identity}
+        if any(facts.get(key) != value for key, value in wanted.items()):
+            return None
+        for name in _FILES:
+            size, checksum = facts["files"][name]
+            if (folder / name).stat().st_size != size or _checksum(folder / name) != checksum:
+                return None
+        index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
+        ids = np.load(folder / "ids.npy", mmap_mode="r")
+        covariance = np.load(folder / "covariance.npy")
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
+    return Matrix(index, ids, covariance, stamp)
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def derived_size(library: Path) -> int:
+    """Bytes that derived files take."""
+    folder = library / DERIVED
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if os.path.isdir(folder) else 0

@@ -1,0 +1,1 @@
+"""The neural networks behind one seam: a batch in, raw vectors out."""

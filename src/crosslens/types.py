@@ -1,0 +1,120 @@
+"""The small frozen values that travel between stages and to callers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+Float32: TypeAlias = NDArray[np.float32]
+UInt8: TypeAlias = NDArray[np.uint8]
+Int64: TypeAlias = NDArray[np.int64]
+
+# What stands for one picture wherever crosslens takes one: a path, the bytes of an image file,
+# a Pillow image, or a uint8 array (h, w), (h, w, 3) or (h, w, 4).
+ImageInput: TypeAlias = "str | PathLike[str] | bytes | PILImage | NDArray[Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file found by the read stage. size: bytes. modified_ns: mtime, nanoseconds since the epoch."""
+
+    path: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that was passed over, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result.
+
+    id: the item's number in its library, never reused.
+    score: cosine between the query and the item, in [-1, 1].
+    online: False while the folder it came from is missing (an unplugged disk).
+    width, height: pixels after EXIF orientation. size: bytes. modified: seconds since the epoch.
+    """
+
+    id: int
+    path: str
+    score: float
+    online: bool
+    width: int
+    height: int
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One text ranked against a picture.
+
+    index: its place in the texts as given. similarity: cosine in [-1, 1].
+    confidence: softmax over all the texts, in [0, 1]; says which text fits best, not whether any does.
+    """
+
+    text: str
+    index: int
+    similarity: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an indexing run has come. done counts failed files too; total: files to look into."""
+
+    done: int
+    total: int
+    failed: int
+    encoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an indexing run did, in files.
+
+    added, changed, moved, removed, unchanged, offline: items by what became of them.
+    encoded: pictures that went through the image tower; the rest were recognised by content.
+    ignored: files passed over because their name is not that of a picture.
+    failures: pictures that could not be read, with reasons.
+    """
+
+    added: int
+    changed: int
+    moved: int
+    removed: int
+    unchanged: int
+    offline: int
+    encoded: int
+    ignored: int
+    seconds: float
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryStats:
+    """Facts about a library. generation: counts committed changes; size: bytes on disk."""
+
+    path: str
+    model: str
+    dimension: int
+    items: int
+    offline: int
+    contents: int
+    vectors: int
+    roots: tuple[str, ...]
+    generation: int
+    size: int
