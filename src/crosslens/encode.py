@@ -51,7 +51,7 @@ class _Batch(Generic[K]):
     results: list[Encoded[K]] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
     rows: list[NDArray[Any]] = field(default_factory=list)
-    running: Future[Float32] | None = None
+    running: list[Future[Float32]] = field(default_factory=list)
 
     def add(self, key: K, row: NDArray[Any] | CrosslensError | None) -> None:
         if isinstance(row, CrosslensError):
@@ -62,14 +62,15 @@ class _Batch(Generic[K]):
             self.rows.append(row)
         self.results.append(Encoded(key, None, None))
 
-    def start(self, tower: Tower) -> None:
+    def start(self, tower: Tower, parts: int = 1) -> None:
         if self.rows:
-            self.running = tower.submit(np.stack(self.rows))
+            pieces = np.array_split(np.stack(self.rows), min(parts, len(self.rows)))
+            self.running = [tower.submit(piece) for piece in pieces]
             self.rows.clear()
 
     def finish(self) -> list[Encoded[K]]:
-        if self.running is not None:
-            vectors, sound = normalise(self.running.result())
+        if self.running:
+            vectors, sound = normalise(np.concatenate([part.result() for part in self.running]))
             for vector, good, slot in zip(vectors, sound, self.slots, strict=True):
                 key = self.results[slot].key
                 error = None if good else EncodingError(f"the model gave no usable vector for {key}")
@@ -112,13 +113,13 @@ def encode(
     *,
     workers: int,
     batch_size: int,
-    in_flight: int,
+    concurrency: int,
 ) -> Iterator[Encoded[K]]:
     """Run jobs through a tower, in order.
 
     workers: threads that prepare inputs. batch_size: rows to a batch.
-    in_flight: batches handed to the tower and not yet returned; more than it runs at once keeps it busy.
-    Memory: at most (in_flight + 3) × batch_size prepared inputs.
+    concurrency: batches that the tower works on at the same time; one more is kept waiting for it.
+    Memory: at most (concurrency + 4) × batch_size prepared inputs.
     Errors raised by `load` that are CrosslensError become that job's result; any other is a fault and
     propagates.
     """
@@ -131,9 +132,9 @@ def encode(
                 batch.start(tower)
                 started.append(batch)
                 batch = _Batch()
-                if len(started) > in_flight:
+                if len(started) > concurrency + 1:
                     yield from started.popleft().finish()
-    batch.start(tower)
+    batch.start(tower, parts=concurrency)  # the last one is shared out, so that no core waits for it
     started.append(batch)
     while started:
         yield from started.popleft().finish()

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import filelock
 import numpy as np
 
 from crosslens import places
@@ -59,8 +58,8 @@ class Library:
         """Open a library; one that does not exist yet is made by the first `index`.
 
         folder: where it lies; None: the default place in the user's data folder.
-        model: a name, a bundle folder or a Matcher. A library remembers the model it was made with, so this is
-        needed only for the first `index` with another model than "starter".
+        model: a name, a bundle folder or a Matcher. A library remembers the model it was made with, so
+        this is needed only for the first `index` with another model than "starter".
         Raises LibraryModelError when the library was made with another model, LibraryVersionError,
         LibraryDamagedError, UnknownModelError, BundleError.
         """
@@ -124,6 +123,8 @@ class Library:
         self._check_sources(paths)
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+        import filelock  # here, because it is slow to import and a search needs none
+
         lock = filelock.FileLock(self._folder / _LOCK)
         try:
             with explained(self._folder):

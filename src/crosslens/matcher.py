@@ -49,7 +49,7 @@ def softmax_confidence(similarities: ArrayLike, logit_scale: float) -> NDArray[n
 
 
 def modality_of(items: Sequence[ImageInput]) -> Modality:
-    """What a list holds: "image" when every entry is a picture or an existing file's path, "text" when none is.
+    """What a list holds: "image" when all entries are pictures or paths of files, "text" when none is.
 
     Raises InputError, which names the rows, for a mixture.
     """
@@ -177,7 +177,7 @@ class Matcher:
             self.model.image,
             workers=available_cores(),
             batch_size=_IMAGE_BATCH,
-            in_flight=self.model.concurrency + 1,
+            concurrency=self.model.concurrency,
         )
 
     def prepare(self, image: ImageInput, name: str) -> UInt8:
@@ -220,7 +220,7 @@ class Matcher:
 
 
 def _script(letter: str) -> str:
-    """First word of a letter's Unicode name: LATIN, CYRILLIC, CJK …"""
+    """First word of a letter's Unicode name: LATIN, CYRILLIC, CJK and so on."""
     return unicodedata.name(letter, "UNKNOWN").split()[0]
 
 

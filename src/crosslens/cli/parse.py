@@ -1,0 +1,166 @@
+"""The commands and their options. The only place, with the server, that reads the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Optional
+
+import typer
+
+import crosslens
+from crosslens.cli import call
+from crosslens.cli.render import Output
+from crosslens.errors import CrosslensError
+
+app = typer.Typer(
+    name="crosslens",
+    help="Search pictures by words, by a picture, or by both. Everything stays on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LibraryOption = Annotated[
+    Optional[Path],  # noqa: UP045 (typer reads annotations at run time)
+    typer.Option(
+        "-L",
+        "--library",
+        envvar="CROSSLENS_LIBRARY",
+        help="Folder of the library; the default is in your data folder.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"crosslens {crosslens.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def index(
+    sources: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="DIR…", help="Folders or files; none: all that were indexed before."),
+    ] = None,
+    library: LibraryOption = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Model for a new library: a name or a bundle folder; the default is 'starter'."),
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Exit with 1 when a picture could not be read.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Add pictures to the library, or bring it up to date. Only new and changed ones are encoded."""
+    raise typer.Exit(call.index(Output(json=json), library, sources or [], model, strict=strict))
+
+
+@app.command()
+def search(
+    text: Annotated[Optional[str], typer.Argument(help="What to look for, in words.")] = None,  # noqa: UP045
+    image: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--image", metavar="FILE", help="Look for pictures like this one."),
+    ] = None,
+    without: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--without", metavar="TEXT", help="What should not be in them."),
+    ] = None,
+    queries: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--queries", metavar="FILE", help="Many searches: one text a line; '-' reads standard input."
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    library: LibraryOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a search, each on its line.")
+    ] = False,
+    thumbnails: Annotated[bool, typer.Option(help="Show small pictures, in a terminal.")] = True,
+) -> None:
+    """Find pictures by words, by a picture, or by both."""
+    output = Output(json=json, thumbnails=thumbnails)
+    if queries is not None and (text is not None or image is not None or without is not None):
+        raise typer.BadParameter("--queries stands alone: give no TEXT, --image or --without beside it")
+    if queries is not None:
+        raise typer.Exit(call.search_many(output, library, queries, k))
+    raise typer.Exit(call.search(output, library, call.Query(text, image, without), k))
+
+
+@app.command()
+def score(
+    image: Annotated[str, typer.Argument(help="A picture.")],
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT…", help="Texts to compare it with.")],
+    model: Annotated[str, typer.Option(help="Model: a name or a bundle folder.")] = "starter",
+    json: JsonOption = False,
+) -> None:
+    """Compare a picture with texts: similarity, and softmax confidence over the texts."""
+    raise typer.Exit(call.score(Output(json=json), image, texts, model))
+
+
+@app.command()
+def stats(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Say what is in the library."""
+    raise typer.Exit(call.stats(Output(json=json), library))
+
+
+@app.command()
+def doctor(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Say what this machine has, what crosslens will use, and whether it works."""
+    raise typer.Exit(call.doctor(Output(json=json), library))
+
+
+def run() -> None:
+    """Entry point: run the command line as a process of its own."""
+    # OpenVINO's package loads its converter, which nothing here calls, and with it a telemetry client:
+    # half of its import time. OpenVINO allows for its absence, and this process is ours.
+    sys.modules["openvino.tools.ovc"] = None  # type: ignore[assignment]
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
+    # Everything is closed and flushed; taking the runtime apart as well would cost a fifth of a search.
+    os._exit(status)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line on these arguments (None: the process's own) and return its exit status."""
+    # File names may hold bytes that are no text; they are printed as they are.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    warnings.showwarning = _show_warning
+    warnings.filterwarnings("ignore", message="Image size")  # our own limit speaks for itself
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        app(arguments)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    except CrosslensError as error:
+        Output().error(str(error))
+        return 1
+    except KeyboardInterrupt as interrupt:
+        return 143 if isinstance(interrupt, call.Terminated) else 130
+    except BrokenPipeError:
+        return 141  # the reader of our output went away, which is its right
+    return 0
+
+
+def _show_warning(message: Warning | str, *_rest: object, **_named: object) -> None:
+    Output().warn(str(message))
+
+
+def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise call.Terminated
