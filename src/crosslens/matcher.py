@@ -175,7 +175,7 @@ class Matcher:
         return encode(
             jobs,
             self.model.image,
-            workers=available_cores(),
+            workers=available_cores() + 1,  # one more, because Pillow holds Python's lock at times
             batch_size=_IMAGE_BATCH,
             concurrency=self.model.concurrency,
         )
