@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pictures import write_jpegs
 
 from crosslens import Matcher
 from crosslens.models.catalogue import find_bundle
 from crosslens.towers.openvino import OpenVinoModel, available_cores
+from pictures import write_jpegs
 
 SETS = {"224-pixel JPEGs": (1000, (224, 224)), "12-megapixel JPEGs": (100, (4000, 3000))}
 ENCODE_BATCH = 32

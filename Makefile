@@ -1,0 +1,62 @@
+# make demo   search real photographs, offline, with the embedded model
+# make test   all tests
+# make check  lint, types and tests
+# Each makes the environment it needs in .venv, with the versions in requirements/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TESTS ?= tests
+
+.PHONY: demo test check lint types venv lock benchmarks clean help
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+
+venv: $(VENV)/.made-base
+
+demo: $(VENV)/.made-demo
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.made-dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+check: lint types test
+
+lint: $(VENV)/.made-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.made-dev
+	$(BIN)/mypy
+
+benchmarks: $(VENV)/.made-demo
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/coldstart.py
+	$(BIN)/python benchmarks/recall.py
+
+lock:
+	$(PYTHON) scripts/lock.py
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+$(VENV)/.made-base: requirements/base.txt requirements/build.txt pyproject.toml
+	@$(PYTHON) scripts/check_python.py
+	@echo "making the environment in $(VENV) (once; a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "error: $(PYTHON) cannot make virtual environments." \
+	  "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(PIP) -r requirements/base.txt -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c "import faiss, openvino" || { echo "error: a system library is missing, see above." \
+	  "On Debian and Ubuntu: apt install libstdc++6 libgomp1"; exit 1; }
+	@touch $@
+
+$(VENV)/.made-demo: $(VENV)/.made-base requirements/demo.txt
+	@$(PIP) -r requirements/demo.txt
+	@touch $@
+
+$(VENV)/.made-dev: $(VENV)/.made-demo requirements/dev.txt
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,54 @@
+"""Renew requirements/*.txt: install the newest versions that pyproject.toml allows, and write them down.
+
+make lock
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HEADS = {
+    "base": "# What crosslens itself needs.\n# Exact versions that `make` installs and that the tests ran with."
+    " To renew: make lock\n",
+    "demo": "# The demo's photographs, which scikit-image carries.\n-r base.txt\n",
+    "dev": "# Tests and checks.\n-r demo.txt\n",
+}
+
+
+def frozen(python: Path) -> list[str]:
+    command = [
+        python,
+        "-m",
+        "pip",
+        "freeze",
+        "--exclude",
+        "crosslens",
+        "--exclude",
+        "pip",
+        "--exclude",
+        "setuptools",
+    ]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+    return [line for line in lines if "==" in line]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = Path(folder) / "bin" / "python"
+        known: list[str] = []
+        for name, extra in (("base", ""), ("demo", "[demo]"), ("dev", "[dev]")):
+            subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}{extra}"], check=True)
+            lines = frozen(python)
+            new = [line for line in lines if line not in known]
+            (ROOT / "requirements" / f"{name}.txt").write_text(HEADS[name] + "\n".join(new) + "\n")
+            known = lines
+            print(f"requirements/{name}.txt: {len(new)} packages")
+
+
+if __name__ == "__main__":
+    main()
