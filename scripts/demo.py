@@ -56,9 +56,8 @@ def main() -> None:
     run("search", *library, "--image", "demo/cat-face.jpg", "-k", "3")
     run("search", *library, "--image", "demo/cat-face.jpg", "a cup of coffee", "-k", "3")
     run("score", "demo/pictures/chelsea.png", "a cat", "a dog", "a cup of coffee")
-    print(
-        f"\n{len(PHOTOGRAPHS)} photographs indexed and searched in {time.monotonic() - started:.1f} s, all offline."
-    )
+    seconds = time.monotonic() - started
+    print(f"\n{len(PHOTOGRAPHS)} photographs indexed and searched in {seconds:.1f} s, all offline.")
     print("They are in demo/pictures, the library in demo/library. Go on with:")
     print("  . .venv/bin/activate")
     print('  crosslens search -L demo/library "a brick wall"')

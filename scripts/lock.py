@@ -12,28 +12,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 HEADS = {
-    "base": "# What crosslens itself needs.\n# Exact versions that `make` installs and that the tests ran with."
-    " To renew: make lock\n",
+    "base": "# What crosslens itself needs.\n"
+    "# Exact versions that `make` installs and that the tests ran with. To renew: make lock\n",
     "demo": "# The demo's photographs, which scikit-image carries.\n-r base.txt\n",
     "dev": "# Tests and checks.\n-r demo.txt\n",
 }
 
 
 def frozen(python: Path) -> list[str]:
-    command = [
-        python,
-        "-m",
-        "pip",
-        "freeze",
-        "--exclude",
-        "crosslens",
-        "--exclude",
-        "pip",
-        "--exclude",
-        "setuptools",
-    ]
+    command = [python, "-m", "pip", "freeze"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
-    return [line for line in lines if "==" in line]
+    return [line for line in lines if "==" in line and not line.startswith(("pip==", "setuptools=="))]
 
 
 def main() -> None:

@@ -112,13 +112,14 @@ class Output:
             return
         from rich.table import Table
 
+        print(printable(f"picture {image}"))
         print(printable(f"model {matcher.reference}, vector dimension {matcher.dimension}"))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("input", overflow="fold", max_width=40)
+        table.add_column("", overflow="fold", max_width=40)
         table.add_column("vector", no_wrap=True)
         table.add_column("similarity", justify="right")
         table.add_column("confidence", justify="right")
-        table.add_row(_text(image), _abbreviated(vector), "", "")
+        table.add_row("(the picture)", _abbreviated(vector), "", "")
         for row, text_vector in zip(rows, texts, strict=True):
             table.add_row(
                 _text(str(row["text"])),
@@ -203,19 +204,16 @@ class ProgressLines:
 
     def update(self, progress: Progress) -> None:
         """Take note, and print now and then."""
-        first, self.last = self.last is None, progress
+        self.last = progress
         now = time.monotonic()
-        if progress.total == 0 or not (first or now - self._printed >= _PLAIN_PROGRESS_SECONDS):
+        if progress.done == 0 or now - self._printed < _PLAIN_PROGRESS_SECONDS:
             return
         self._printed = now
-        rate = progress.done / max(now - self._started, 1e-9)
-        about = (
-            f", {rate:,.0f} pictures/s, {_duration((progress.total - progress.done) / rate)} left"
-            if rate
-            else ""
-        )
+        rate = progress.done / (now - self._started)
+        left = _duration((progress.total - progress.done) / rate)
         print(
-            f"indexing: {progress.done:,} of {progress.total:,}{about}, {progress.failed:,} failed",
+            f"indexing: {progress.done:,} of {progress.total:,}, {rate:,.0f} pictures/s, {left} left, "
+            f"{progress.failed:,} failed",
             file=sys.stderr,
             flush=True,
         )
