@@ -29,7 +29,7 @@ from crosslens.models.catalogue import STARTER
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog, ModelRecord
-from crosslens.store.schema import DATABASE, explained
+from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats
 
@@ -65,9 +65,11 @@ class Library:
         """
         path = places.default_library() if folder is None else Path(folder).expanduser()
         matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
-        exists = (path / DATABASE).is_file()
-        library = cls(path, matcher, Catalog(path) if exists else None)
-        if matcher is not None and exists:
+        try:
+            library = cls(path, matcher, Catalog(path))
+        except LibraryNotFoundError:
+            return cls(path, matcher, None)
+        if matcher is not None:
             library._check_model(matcher)
         return library
 
@@ -185,6 +187,7 @@ class Library:
             raise QueryError(f"k is {k}", "Ask for at least one result")
         matrix = self._current()
         ids, scores = search_exact(matrix.index, matrix.ids, queries, k)
+        scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
         items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
         return [
             [

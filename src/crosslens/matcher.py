@@ -196,8 +196,8 @@ class Matcher:
         if len(cut):
             warnings.warn(
                 TextTruncatedWarning(
-                    f"{_rows(cut)} longer than the {length} tokens that {self.spec.name} reads "
-                    f"({tokens.lengths[cut[0]]} in {_short(texts[cut[0]])}); the end was left out"
+                    f"{_these(texts, cut)} longer than the {length} tokens that {self.spec.name} reads "
+                    f"({tokens.lengths[cut].max()} tokens at most); the end was left out"
                 ),
                 stacklevel=3,
             )
@@ -206,7 +206,7 @@ class Matcher:
             rows = np.array(list(unseen))
             warnings.warn(
                 UnseenScriptWarning(
-                    f"{_rows(rows)} in a script that {self.spec.name} never saw "
+                    f"{_these(texts, rows)} in a script that {self.spec.name} never saw "
                     f"({', '.join(sorted(set(unseen.values())))}); the results mean nothing"
                 ),
                 stacklevel=3,
@@ -254,8 +254,12 @@ def _name(image: ImageInput, number: int) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
 
 
-def _rows(rows: NDArray[np.int64]) -> str:
-    return f"text {rows[0]} is" if len(rows) == 1 else f"{len(rows)} texts ({_listed(rows)}) are"
+def _these(texts: Sequence[str], rows: NDArray[np.int64]) -> str:
+    """Name some of the texts, as the subject of a sentence."""
+    if len(rows) > 1:
+        return f"{len(rows)} texts ({_listed(rows)}) are"
+    text = _short(texts[rows[0]])
+    return f"{text} is" if len(texts) == 1 else f"text {rows[0]} ({text}) is"
 
 
 def _listed(rows: Sequence[int] | NDArray[np.int64]) -> str:

@@ -138,9 +138,7 @@ def run() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line on these arguments (None: the process's own) and return its exit status."""
-    # File names may hold bytes that are no text; they are printed as they are.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    _prepare_streams()
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", message="Image size")  # our own limit speaks for itself
     signal.signal(signal.SIGTERM, _on_terminate)
@@ -153,9 +151,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         return 143 if isinstance(interrupt, call.Terminated) else 130
-    except BrokenPipeError:
-        return 141  # the reader of our output went away, which is its right
     return 0
+
+
+def _prepare_streams() -> None:
+    """File names may hold bytes that are no text; they are printed as they are."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
 
 
 def _show_warning(message: Warning | str, *_rest: object, **_named: object) -> None:

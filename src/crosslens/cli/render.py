@@ -93,7 +93,7 @@ class Output:
             self._print(self._hit_table(query, hits))
         else:
             for hit in hits:
-                print(f"{hit.score:.4f}\t{hit.path}" + ("" if hit.online else "\t(offline)"))
+                print(f"{hit.score:.4f}\t{printable(hit.path)}" + ("" if hit.online else "\t(offline)"))
 
     def scores(
         self, matcher: Matcher, image: str, vector: Float32, texts: Float32, names: Sequence[str]

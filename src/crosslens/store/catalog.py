@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from crosslens.errors import LibraryDamagedError, LibraryNotFoundError
+from crosslens.errors import LibraryDamagedError
 from crosslens.store.schema import DATABASE, explained, open_database
 from crosslens.types import Float32, Item
 
@@ -73,7 +72,7 @@ class Snapshot:
         self._folder = folder
         self._model = model
         self._bytes = 2 * dimension
-        self.stamp = _stamp(db, folder)
+        self.stamp = _stamp(db)
         self.count = int(db.execute(f"SELECT count(*) {_VECTORS}", (model,)).fetchone()[0])
 
     def vectors(self) -> Iterator[tuple[int, bytes]]:
@@ -100,10 +99,6 @@ class Catalog:
         self.folder = folder
         self._lock = Lock()
         self._connection = open_database(folder, create=create)
-        if create:
-            with self.writing() as db:
-                db.execute("INSERT OR IGNORE INTO meta VALUES ('generation', '0')")
-                db.execute("INSERT OR IGNORE INTO meta VALUES ('library', ?)", (uuid.uuid4().hex,))
 
     def close(self) -> None:
         """Close the database; what was committed is on the disk."""
@@ -129,7 +124,7 @@ class Catalog:
     def stamp(self) -> tuple[str, int]:
         """(library, generation): equal stamps mean equal items and vectors."""
         with self.reading() as db:
-            return _stamp(db, self.folder)
+            return _stamp(db)
 
     def counts(self) -> dict[str, int]:
         """Numbers of items, offline items, contents in use, and vectors."""
@@ -297,10 +292,8 @@ def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
 
 
-def _stamp(db: sqlite3.Connection, folder: Path) -> tuple[str, int]:
+def _stamp(db: sqlite3.Connection) -> tuple[str, int]:
     meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('library', 'generation')").fetchall())
-    if len(meta) < 2:
-        raise LibraryNotFoundError(f"the library in {folder} was never finished", "Run crosslens index again")
     return meta["library"], int(meta["generation"])
 
 

@@ -29,6 +29,8 @@ _BUSY_SECONDS = 10
 MIGRATIONS = (
     """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('library', lower(hex(randomblob(16))));
+    INSERT INTO meta VALUES ('generation', '0');
     CREATE TABLE roots (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         path NOT NULL UNIQUE,                       -- TEXT, or BLOB where it is not valid UTF-8
@@ -71,9 +73,7 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     """
     path = folder / DATABASE
     if not create and not path.is_file():
-        raise LibraryNotFoundError(
-            f"there is no crosslens library in {folder}", "Make one with: crosslens index FOLDER"
-        )
+        raise _not_found(folder)
     with explained(folder):
         if create:
             folder.mkdir(parents=True, exist_ok=True)
@@ -129,9 +129,16 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever committed: a first run was stopped before it made the tables."""
+    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+
+
 def _check_version(connection: sqlite3.Connection, folder: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if _is_empty(connection):
+        raise _not_found(folder)
     if application != APPLICATION_ID:
         raise LibraryDamagedError(
             f"{folder / DATABASE} is a database of another program", "Choose another folder for the library"
@@ -147,10 +154,11 @@ def _check_version(connection: sqlite3.Connection, folder: Path) -> int:
 def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        empty = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if empty:
+        if _is_empty(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        version = 0 if empty else _check_version(connection, folder)
+            version = 0
+        else:
+            version = _check_version(connection, folder)
         for script in MIGRATIONS[version:]:
             for statement in _statements(script):
                 connection.execute(statement)
@@ -173,6 +181,12 @@ def _statements(script: str) -> Iterator[str]:
 
 _READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
 _NO_SPACE = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
+
+
+def _not_found(folder: Path) -> LibraryNotFoundError:
+    return LibraryNotFoundError(
+        f"there is no crosslens library in {folder}", "Make one with: crosslens index FOLDER"
+    )
 
 
 def _read_only(folder: Path, detail: str) -> LibraryReadOnlyError:

@@ -1,0 +1,323 @@
+"""The command line, as a user and as a program meets it. The model is the fake one unless said otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import crosslens
+from crosslens.cli import main
+
+Run = Callable[..., "Done"]
+
+
+class Done:
+    """What a command left behind."""
+
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self) -> dict[str, object]:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process."""
+    # capsys replaces the streams by ones that cannot be reconfigured.
+    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    terminate, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def call(*arguments: str | Path) -> Done:
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Done(status, captured.out, captured.err)
+
+    try:
+        return call
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGINT, interrupt)
+
+
+@pytest.fixture
+def library(run: Run, pictures: Path, tmp_path: Path) -> Path:
+    """A library with red, green, blue and yellow, made by the fake model."""
+    folder = tmp_path / "library"
+    assert run("index", "-L", folder, "--model", "fake", pictures).status == 0
+    return folder
+
+
+def names(done: Done) -> list[str]:
+    return [Path(hit["path"]).stem for hit in done.json["hits"]]  # type: ignore[index,union-attr]
+
+
+def test_index_says_what_it_did(run: Run, pictures: Path, tmp_path: Path) -> None:
+    done = run("index", "-L", tmp_path / "library", "--model", "fake", pictures)
+    assert done.status == 0
+    assert done.out.startswith("4 added in ")
+    assert f"library {tmp_path / 'library'}: 4 pictures, model fake" in done.out
+
+
+def test_index_json_is_one_object(run: Run, pictures: Path, tmp_path: Path) -> None:
+    report = run("index", "-L", tmp_path / "library", "--model", "fake", "--json", pictures).json
+    assert report["added"] == report["encoded"] == 4
+    assert report["failures"] == []
+    assert report["library"]["items"] == 4  # type: ignore[index]
+
+
+def test_index_without_folders_updates_the_known_ones(run: Run, library: Path, pictures: Path) -> None:
+    (pictures / "red.png").unlink()
+    done = run("index", "-L", library)
+    assert done.status == 0
+    assert "1 removed, 3 unchanged" in done.out
+
+
+def test_index_goes_past_bad_files_and_lists_each(run: Run, pictures: Path, tmp_path: Path) -> None:
+    (pictures / "bad.jpg").write_bytes(b"no picture at all")
+    (pictures / "empty.png").touch()
+    done = run("index", "-L", tmp_path / "library", "--model", "fake", pictures)
+    assert done.status == 0
+    assert "4 added" in done.out
+    assert "2 could not be read:" in done.out
+    assert f"{pictures / 'bad.jpg'}: not a picture in a known format" in done.out
+    assert f"{pictures / 'empty.png'}: the file is empty" in done.out
+
+
+def test_index_strict_exits_with_1_on_bad_files_and_json_names_them(
+    run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "empty.png").touch()
+    done = run("index", "-L", tmp_path / "library", "--model", "fake", "--strict", "--json", pictures)
+    assert done.status == 1
+    failures = [{"path": str(pictures / "empty.png"), "reason": "the file is empty"}]
+    assert done.json["failures"] == failures
+
+
+def test_search_by_words_prints_scores_and_paths(run: Run, library: Path, pictures: Path) -> None:
+    done = run("search", "-L", library, "something red", "-k", "2")
+    assert done.status == 0
+    # The score of yellow is 1/√2, from vectors kept in float16.
+    assert done.out.splitlines() == [
+        f"1.0000\t{pictures / 'red.png'}",
+        f"0.7070\t{pictures / 'yellow.png'}",
+    ]
+
+
+def test_search_json_is_one_object_whose_hits_carry_what_is_known(
+    run: Run, library: Path, pictures: Path
+) -> None:
+    answer = run("search", "-L", library, "red", "-k", "1", "--json").json
+    assert answer["query"] == {"text": "red"}
+    [hit] = answer["hits"]  # type: ignore[misc]
+    assert hit.pop("modified") == pytest.approx((pictures / "red.png").stat().st_mtime)
+    assert hit.pop("score") == pytest.approx(1)
+    assert hit == {
+        "id": hit["id"],
+        "path": str(pictures / "red.png"),
+        "online": True,
+        "width": 16,
+        "height": 16,
+        "size": (pictures / "red.png").stat().st_size,
+    }
+
+
+def test_search_by_a_picture(run: Run, library: Path, pictures: Path) -> None:
+    assert names(run("search", "-L", library, "--image", pictures / "blue.png", "--json"))[0] == "blue"
+
+
+def test_search_by_words_and_a_picture_finds_what_has_both(run: Run, library: Path, pictures: Path) -> None:
+    done = run("search", "-L", library, "red", "--image", pictures / "green.png", "--json")
+    assert names(done)[0] == "yellow"
+
+
+def test_search_without_pushes_away(run: Run, library: Path) -> None:
+    assert names(run("search", "-L", library, "yellow", "-k", "2", "--json")) == ["yellow", "red"]
+    done = run("search", "-L", library, "yellow", "--without", "red", "-k", "2", "--json")
+    assert sorted(names(done)) == ["green", "yellow"]
+
+
+def test_queries_prints_one_object_a_line(run: Run, library: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("red\n\nblue\u2028\r\n")
+    done = run("search", "-L", library, "--queries", tmp_path / "queries.txt", "-k", "1", "--json")
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert [answer["query"]["text"] for answer in answers] == ["red", "blue\u2028"]
+    assert [Path(answer["hits"][0]["path"]).stem for answer in answers] == ["red", "blue"]
+
+
+def test_the_library_may_come_from_the_environment(
+    run: Run, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSLENS_LIBRARY", str(library))
+    assert names(run("search", "red", "-k", "1", "--json")) == ["red"]
+
+
+def test_stats_says_what_is_there(run: Run, library: Path, pictures: Path) -> None:
+    assert run("stats", "-L", library, "--json").json["roots"] == [str(pictures)]
+    assert "pictures   4 (4 different)" in run("stats", "-L", library).out
+
+
+def test_score_shows_dimension_vectors_similarity_and_confidence(run: Run, pictures: Path) -> None:
+    done = run("score", pictures / "red.png", "red", "blue", "--model", "fake")
+    assert "vector dimension 4" in done.out
+    assert "[+1.000 +0.000 +0.000 … +0.000]" in done.out
+    lines = done.out.splitlines()
+    assert lines[-2].split()[-2:] == ["1.0000", "100.0%"]
+    assert lines[-1].split()[-2:] == ["0.0000", "0.0%"]
+
+
+def test_score_json_carries_whole_vectors(run: Run, pictures: Path) -> None:
+    answer = run("score", pictures / "red.png", "red", "blue", "--model", "fake", "--json").json
+    assert answer["dimension"] == 4
+    assert answer["image_vector"] == pytest.approx([1, 0, 0, 0])
+    assert [row["similarity"] for row in answer["scores"]] == pytest.approx([1, 0])  # type: ignore[union-attr]
+
+
+def test_doctor_shows_versions_licences_places_and_a_passing_self_test(run: Run) -> None:
+    done = run("doctor")
+    assert done.status == 0, done.out
+    for words in ("openvino", "Apache-2.0", "non-commercial", "CPU features", "model cache", "all is well"):
+        assert words in done.out
+
+
+def test_doctor_fails_when_a_self_test_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crosslens.doctor._GOLDEN", (1.0, 0.0, 0.0, 0.0))
+    done = run("doctor")
+    assert done.status == 1
+    assert "FAILED" in done.out
+
+
+def test_the_small_model_introduces_itself_once(run: Run, pictures: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setenv("HOME", str(tmp_path / "new-home"))
+    first = run("index", "-L", tmp_path / "library", pictures)
+    assert "the small embedded model" in first.err
+    assert "full CLIP" in first.err
+    assert first.err.count("\n") == 1
+    assert run("search", "-L", tmp_path / "library", "red").err == ""
+
+
+def test_a_script_the_model_never_saw_is_warned_of(run: Run, pictures: Path, tmp_path: Path) -> None:
+    run("index", "-L", tmp_path / "library", pictures)
+    with process("search", "-L", tmp_path / "library", "пёс") as running:
+        out, err = running.communicate()
+    assert out.count("\n") == 4
+    assert err == (
+        "warning: 'пёс' is in a script that starter never saw (CYRILLIC); the results mean nothing\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("search", "-L", "{library}"), "the search asks for nothing"),
+        (("search", "-L", "{tmp}/none", "red"), "there is no crosslens library in"),
+        (
+            ("search", "-L", "{library}", "{pictures}/red.png"),
+            "is a file, not words. Search by it with: --image",
+        ),
+        (("search", "-L", "{library}", "--image", "{tmp}/gone.jpg"), "gone.jpg: there is no such file"),
+        (("search", "-L", "{library}", ""), "is empty"),
+        (("search", "-L", "{library}", "--queries", "{tmp}/gone.txt"), "gone.txt cannot be read"),
+        (("index", "-L", "{library}", "{tmp}/gone"), "gone: there is no such file or folder"),
+        (("index", "-L", "{tmp}/new", "--model", "startr", "{pictures}"), "Did you mean starter?"),
+        (("index", "-L", "{library}", "--model", "starter"), "was made with model 'fake'"),
+        (("index", "-L", "{tmp}/new"), "Name a folder of pictures to index"),
+        (("score", "{tmp}/gone.jpg", "red", "--model", "fake"), "gone.jpg: there is no such file"),
+        (("stats", "-L", "{tmp}/none"), "Make one with: crosslens index FOLDER"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_1(
+    run: Run, library: Path, pictures: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    places = {"library": library, "tmp": tmp_path, "pictures": pictures}
+    done = run(*(argument.format(**places) for argument in arguments))
+    assert done.status == 1
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert message in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_queries_beside_text_is_a_usage_error(run: Run, library: Path) -> None:
+    done = run("search", "-L", library, "red", "--queries", "x")
+    assert done.status == 2
+    assert "--queries stands alone" in done.err
+
+
+def test_a_file_name_cannot_steer_the_terminal(run: Run, paint: Callable[..., Path], tmp_path: Path) -> None:
+    folder = paint("red\x1b[31m\n.png", "red").parent
+    run("index", "-L", tmp_path / "library", "--model", "fake", folder)
+    out = run("search", "-L", tmp_path / "library", "red").out
+    assert "\x1b" not in out
+    assert out.count("\n") == 1
+    assert "red\\x1b[31m\\n.png" in out
+
+
+def test_version_is_the_package_version(run: Run) -> None:
+    assert run("--version").out == f"crosslens {crosslens.__version__}\n"
+
+
+# -- as processes ----------------------------------------------------------------------------------
+
+
+def process(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "crosslens", *map(str, arguments)]
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_a_reader_that_goes_away_is_no_failure(library: Path) -> None:
+    with process("search", "-L", library, "red") as running:
+        running.stdout.close()  # type: ignore[union-attr]
+        assert running.stderr.read() == ""  # type: ignore[union-attr]
+
+
+def test_an_undecodable_file_name_is_printed_as_it_is(paint: Callable[..., Path], tmp_path: Path) -> None:
+    good = paint("red.png")
+    os.rename(os.fsencode(good), os.fsencode(good.parent) + b"/r\xffd.png")
+    with process("index", "-L", tmp_path / "library", "--model", "fake", good.parent) as indexing:
+        assert indexing.communicate()[1] == ""
+    command = [sys.executable, "-m", "crosslens", "search", "-L", tmp_path / "library", "red"]
+    plain = subprocess.run(command, capture_output=True, check=True).stdout
+    assert plain.endswith(b"/r\xffd.png\n")
+    answer = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True).stdout)
+    assert os.fsencode(answer["hits"][0]["path"]).endswith(b"/r\xffd.png")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_index_ends_cleanly_and_goes_on_later(
+    paint: Callable[..., Path], tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    colours = ("red", "green", "blue", "yellow", "cyan")
+    for number in range(400):
+        # Every file differs, or only the first five would be encoded.
+        folder = paint(f"{number}.png", colours[number % 5], (200 + number, 150)).parent
+    running = process("index", "-L", tmp_path / "library", "--model", "fake", folder)
+    database = tmp_path / "library" / "library.sqlite3"
+    deadline = time.monotonic() + 20
+    while not database.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    running.send_signal(sent)
+    _, err = running.communicate(timeout=20)
+    if running.returncode == 0:
+        pytest.skip("the run was over before the signal came")
+    assert running.returncode == status
+    assert err.startswith("interrupted: ")
+    assert "Traceback" not in err
+    with process("index", "-L", tmp_path / "library", "--model", "fake", folder, "--json") as again:
+        out, err = again.communicate()
+    assert err == ""
+    report = json.loads(out)
+    assert report["library"]["items"] == 400
