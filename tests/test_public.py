@@ -13,9 +13,9 @@ SOURCE = Path(crosslens.__file__).parent
 
 # Earlier may be imported by later, never the other way round. Modules of one rank do not import each other.
 RANKS = (
-    {"errors", "types", "places", "models.spec"},
+    {"errors", "types", "places", "checksum", "models.spec"},
     {"read", "decode", "preprocess", "models.bundle", "tokenize"},
-    {"models.catalogue", "towers.base"},
+    {"models.catalogue", "towers.base", "towers.cache"},
     {"towers.fake", "towers.openvino", "encode"},
     {"matcher", "store.schema"},
     {"semantic", "store.catalog"},

@@ -161,5 +161,5 @@ def _cpu_flags() -> list[str]:
 
 
 def _size(folder: Path) -> str:
-    size = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return f" ({size / 1e6:.0f} MB)" if size else " (empty)"

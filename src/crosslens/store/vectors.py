@@ -16,7 +16,6 @@ import os
 import shutil
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslens.checksum import checksum
 from crosslens.store.catalog import Catalog, ModelRecord, Snapshot
 from crosslens.types import Float32, Int64
 
@@ -100,7 +100,7 @@ def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
         faiss.write_index(matrix.index, str(draft / "index.faiss"))
         np.save(draft / "ids.npy", matrix.ids)
         np.save(draft / "covariance.npy", matrix.covariance)
-        facts = {name: [(draft / name).stat().st_size, _checksum(draft / name)] for name in _FILES}
+        facts = {name: [(draft / name).stat().st_size, checksum(draft / name)] for name in _FILES}
         stamp = {"library": matrix.stamp[0], "generation": matrix.stamp[1], "model": model.identity}
         (draft / "stamp.json").write_text(json.dumps({**stamp, "files": facts}, indent=1))
         if target.exists():
@@ -124,8 +124,8 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
         if any(facts.get(key) != value for key, value in wanted.items()):
             return None
         for name in _FILES:
-            size, checksum = facts["files"][name]
-            if (folder / name).stat().st_size != size or _checksum(folder / name) != checksum:
+            size, wanted_checksum = facts["files"][name]
+            if (folder / name).stat().st_size != size or checksum(folder / name) != wanted_checksum:
                 return None
         index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
         ids = np.load(folder / "ids.npy", mmap_mode="r")
@@ -133,14 +133,6 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return None
     return Matrix(index, ids, covariance, stamp)
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
 
 
 def derived_size(library: Path) -> int:

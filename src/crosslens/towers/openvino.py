@@ -19,6 +19,7 @@ from crosslens.errors import BundleError
 from crosslens.models.bundle import Bundle
 from crosslens.models.spec import ModelSpec, TensorSpec
 from crosslens.tokenize import FastTokenizer
+from crosslens.towers.cache import seal_cache, sound_cache
 from crosslens.types import Float32
 
 Precision = Literal["auto", "f32", "bf16"]
@@ -65,22 +66,21 @@ class OpenVinoModel:
     def image(self) -> OpenVinoTower:
         size = self.spec.image.size
         graph = self._read(self.spec.image_graph, (-1, 3, size, size), "f32")
-        return self._tower(self._with_normalisation(graph), (size, size, 3), np.uint8)
+        compiled = self._compile(self._with_normalisation(graph), self.spec.image_graph)
+        return OpenVinoTower(compiled, self.concurrency, (size, size, 3), np.uint8)
 
     @cached_property
     def text(self) -> OpenVinoTower:
         length = self.spec.text.context_length
         graph = self._read(self.spec.text_graph, (-1, length), "i64")
-        return self._tower(graph, (length,), np.int64)
+        compiled = self._compile(graph, self.spec.text_graph)
+        return OpenVinoTower(compiled, self.concurrency, (length,), np.int64)
 
     @cached_property
     def _core(self) -> Any:
         import openvino
 
-        core = openvino.Core()
-        if self._cache is not None:
-            core.set_property({"CACHE_DIR": str(self._cache)})
-        return core
+        return openvino.Core()
 
     def _read(self, tensor: TensorSpec, shape: tuple[int, ...], dtype: str) -> Any:
         """Read a graph and check that its input and output are what config.json says."""
@@ -117,7 +117,7 @@ class OpenVinoModel:
         steps.mean([255 * value for value in spec.mean]).scale([255 * value for value in spec.std])
         return processor.build()
 
-    def _tower(self, graph: Any, shape: tuple[int, ...], dtype: type) -> OpenVinoTower:
+    def _compile(self, graph: Any, tensor: TensorSpec) -> Any:
         config = {
             "INFERENCE_PRECISION_HINT": self.precision,
             # One thread to a stream: batches run beside each other without waiting for each other, and
@@ -125,7 +125,18 @@ class OpenVinoModel:
             "NUM_STREAMS": self.concurrency,
             "INFERENCE_NUM_THREADS": self.concurrency,
         }
-        return OpenVinoTower(self._core.compile_model(graph, "CPU", config), self.concurrency, shape, dtype)
+        if self._cache is None:
+            return self._core.compile_model(graph, "CPU", config)
+        folder = self._cache / f"{tensor.sha256[:16]}-{self.precision}-{self.concurrency}"
+        try:
+            sound_cache(folder)
+        except OSError:  # a cache is never a condition
+            return self._core.compile_model(graph, "CPU", config)
+        cached = any(folder.glob("*.blob"))
+        compiled = self._core.compile_model(graph, "CPU", {**config, "CACHE_DIR": str(folder)})
+        if not cached or not compiled.get_property("LOADED_FROM_CACHE"):
+            seal_cache(folder)
+        return compiled
 
 
 class OpenVinoTower:
