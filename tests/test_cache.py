@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,18 @@ from crosslens.models.catalogue import find_bundle
 from crosslens.towers.cache import seal_cache, sound_cache
 from crosslens.towers.openvino import OpenVinoModel
 
-Damage = Callable[[bytes], bytes]
-DAMAGES: dict[str, Damage] = {
-    "truncated": lambda data: data[: len(data) // 2],
-    "empty": lambda data: b"",
-    "one bit flipped": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
-}  # fmt: skip
+
+def truncated(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def emptied(data: bytes) -> bytes:
+    return data[:0]
+
+
+def with_one_bit_flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
 def text_vector(cache: Path | None) -> np.ndarray:
@@ -45,13 +50,13 @@ def test_a_compiled_graph_is_kept_and_used_again(cache: Path) -> None:
     np.testing.assert_array_equal(vector, text_vector(None))
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_graph_is_compiled_anew(cache: Path, damage: str) -> None:
-    whole = blob(cache).read_bytes()
+@pytest.mark.parametrize("damage", [truncated, emptied, with_one_bit_flipped])
+def test_a_damaged_graph_is_compiled_anew(cache: Path, damage: Callable[[bytes], bytes]) -> None:
+    damaged = damage(blob(cache).read_bytes())
     blob(cache).chmod(0o644)
-    blob(cache).write_bytes(DAMAGES[damage](whole))
+    blob(cache).write_bytes(damaged)
     np.testing.assert_array_equal(text_vector(cache), text_vector(None))
-    assert blob(cache).stat().st_size == len(whole)
+    assert blob(cache).read_bytes() != damaged
 
 
 def test_a_graph_that_was_never_sealed_is_not_trusted(tmp_path: Path) -> None:
@@ -70,15 +75,3 @@ def test_a_sealed_graph_stays(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert text_vector(tmp_path / "file" / "below").shape == (256,)
-
-
-def test_the_cache_makes_a_start_faster(cache: Path) -> None:
-    def best(where: Path | None) -> float:
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            text_vector(where)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    assert best(cache) < best(None)
