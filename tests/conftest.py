@@ -15,7 +15,13 @@ from crosslens.towers.fake import COLOURS, FakeModel
 
 SHARED = Path(__file__).parents[2] / "shared"
 
-_NETWORK_EVENTS = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
+_NETWORK_EVENTS = (
+    "socket.connect",
+    "socket.bind",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.sendto",
+)
 _network_is_off = False
 
 

@@ -23,11 +23,10 @@ from PIL import (
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
-    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
-from crosslens.errors import ImageError, ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from crosslens.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
 from crosslens.types import ImageInput
 
 # Only these decoders are ever tried: the rest of Pillow's runs other programs or has no use here. They are
@@ -54,13 +53,18 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_CHUNK = 1 << 20
+_FIRST_ORIENTATION_ON_ITS_SIDE = 5
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused before memory is taken for it. The pixel limit is the one Pillow enforces itself."""
+    """What is refused before memory is taken for it.
+
+    max_pixels is by default where Pillow refuses too; for TIFF and WebP Pillow's own limit holds as well.
+    """
 
     max_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 178_956_970
@@ -81,17 +85,20 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > limits.max_bytes:
-                raise ImageTooLargeError(
-                    name, f"{size:,} bytes are more than the limit of {limits.max_bytes:,}"
-                )
-            return file.read()
+            data = file.read(size + 1) if size <= limits.max_bytes else b""
+            while len(data) > size and len(data) <= limits.max_bytes:  # one that hides its size, or grows
+                size = len(data)
+                data += file.read(_CHUNK)
     except FileNotFoundError as error:
         raise ImageNotFoundError(name, "there is no such file") from error
     except IsADirectoryError as error:
         raise UnreadableImageError(name, "this is a folder, not a picture") from error
     except (OSError, ValueError) as error:
         raise UnreadableImageError(name, f"the file cannot be read ({error})") from error
+    size = max(size, len(data))
+    if size > limits.max_bytes:
+        raise ImageTooLargeError(name, f"{size:,} bytes are more than the limit of {limits.max_bytes:,}")
+    return data
 
 
 def decode(
@@ -103,18 +110,12 @@ def decode(
 ) -> Decoded:
     """Decode one picture: EXIF orientation applied, transparency over white, 16 bits scaled to 8.
 
-    name: stands for the picture in errors.
+    source: a picture that is open already is left as its owner had it. name: stands for it in errors.
     shrink_to: a JPEG whose short side is at least twice this is decoded at 1/2, 1/4 or 1/8 of its size by
     its DCT, never below twice this; None decodes in full.
     Raises ImageNotFoundError, ImageTooLargeError, UnreadableImageError.
     """
-    if isinstance(source, np.ndarray):
-        image = _from_array(source, name)
-    elif isinstance(source, Image.Image):
-        image = source
-    else:
-        data = source if isinstance(source, bytes) else read_bytes(source, limits)
-        image = _open(data, name)
+    image = _opened(source, name, limits)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageTooLargeError(
@@ -123,36 +124,57 @@ def decode(
             "Scale it down, or raise Limits.max_pixels",
         )
     try:
-        if shrink_to is not None:
-            image.draft(None, (2 * shrink_to, 2 * shrink_to))
+        if shrink_to is not None and image is not source:
+            image.draft("RGB" if image.mode == "YCbCr" else image.mode, (2 * shrink_to, 2 * shrink_to))
+        shrunk = image.size
+        image.load()
+        # TIFF's decoder turns pictures upright itself, and forgets the tag.
+        turned = image.size != shrunk
         orientation = _orientation(image)
         image = _rgb(image)
         if orientation in _UPRIGHT:
             image = image.transpose(_UPRIGHT[orientation])
-            if orientation >= 5:
-                width, height = height, width
-    except ImageError:
-        raise
-    except (
-        Exception
-    ) as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error …
+            turned = orientation >= _FIRST_ORIENTATION_ON_ITS_SIDE
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(name, str(error), "Scale it down") from error
+    except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error
         raise UnreadableImageError(name, f"damaged or truncated ({error})") from error
-    return Decoded(image, width, height)
+    return Decoded(image, *((height, width) if turned else (width, height)))
+
+
+def _opened(source: ImageInput, name: str, limits: Limits) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if isinstance(source, str | os.PathLike):
+        return _open(read_bytes(source, limits), name)
+    if isinstance(source, bytes):
+        return _open(source, name)
+    raise UnreadableImageError(
+        name,
+        f"{type(source).__name__} is no picture",
+        "Wanted: a path, the bytes of an image file, a Pillow image or a uint8 array",
+    )
 
 
 def _open(data: bytes, name: str) -> Image.Image:
+    """Read a file's header. `Image.open` is passed by: it warns of sizes that our own limit allows."""
     if not data:
         raise UnreadableImageError(name, "the file is empty")
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLargeError(name, f"too many pixels ({error})", "Scale it down") from error
-    except UnidentifiedImageError as error:
-        raise UnreadableImageError(
-            name, f"not a picture in a known format; it begins with {data[:8]!r}"
-        ) from error
-    except Exception as error:
-        raise UnreadableImageError(name, f"damaged or truncated ({error})") from error
+    reason = f"not a picture in a known format; it begins with {data[:8]!r}"
+    for name_of_format in FORMATS:
+        factory, accept = Image.OPEN[name_of_format]
+        try:
+            # What `accept` returns is a truth, or a sentence about what this build of Pillow lacks.
+            accepted = accept is None or accept(data[:16])
+            if accepted and not isinstance(accepted, str):
+                return factory(io.BytesIO(data), "")
+        except Image.DecompressionBombError as error:
+            raise ImageTooLargeError(name, str(error), "Scale it down") from error
+        except Exception as error:  # a damaged header, or one of a neighbouring format
+            reason = f"damaged or truncated ({error})"
+    raise UnreadableImageError(name, reason)
 
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
@@ -178,12 +200,11 @@ def _rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float32)
         scale = 257.0 if values.max(initial=0) > 255 or image.mode != "I" else 1.0
         image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
         return white
-    if image.mode == "RGB":
-        image.load()
-        return image
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -72,9 +72,8 @@ class _Batch(Generic[K]):
         if self.running:
             vectors, sound = normalise(np.concatenate([part.result() for part in self.running]))
             for vector, good, slot in zip(vectors, sound, self.slots, strict=True):
-                key = self.results[slot].key
-                error = None if good else EncodingError(f"the model gave no usable vector for {key}")
-                self.results[slot] = Encoded(key, vector if good else None, error)
+                error = None if good else EncodingError("the model gave no usable vector for it")
+                self.results[slot] = Encoded(self.results[slot].key, vector if good else None, error)
         return self.results
 
 

@@ -123,7 +123,9 @@ class IndexRun:
         chosen: dict[str, Root] = {}
         for path in paths:
             absolute = os.path.abspath(path)
-            chosen[absolute] = known.get(absolute) or self._catalog.add_root(absolute, mount_of(absolute))
+            if absolute not in known:
+                known[absolute] = self._catalog.add_root(absolute, mount_of(absolute))
+            chosen[absolute] = known[absolute]
             chosen |= {p: root for p, root in known.items() if is_below(p, absolute)}
         return list(chosen.values())
 
@@ -133,19 +135,30 @@ class IndexRun:
         A missing folder is offline: its disk may be unplugged. So is an empty one that had pictures, unless
         the file system it was on is still mounted. A missing file was deleted if its folder is there.
         """
-        if os.path.isdir(root.path):
-            with os.scandir(root.path) as entries:
-                there = any(entries) or os.path.ismount(root.mount) or self._catalog.count_in(root) == 0
+        if root.is_file:
+            deleted = not os.path.lexists(root.path) and os.path.isdir(os.path.dirname(root.path))
+            there = os.path.isfile(root.path) or deleted
         else:
-            there = os.path.lexists(root.path) or (root.is_file and os.path.isdir(os.path.dirname(root.path)))
-        if there != root.online:
-            self._catalog.set_online(root, there)
+            there = os.path.isdir(root.path) and (
+                not self._is_empty(root) or os.path.ismount(root.mount) or not self._catalog.count_in(root)
+            )
+        mount = mount_of(root.path) if there else root.mount
+        if (there, mount) != (root.online, root.mount):
+            self._catalog.update_root(root, online=there, mount=mount)
         return there
+
+    @staticmethod
+    def _is_empty(root: Root) -> bool:
+        try:
+            with os.scandir(root.path) as entries:
+                return not any(entries)
+        except OSError:  # not to be read is not empty; walking it will say why
+            return False
 
     def _walk(self, root: Root, skip: frozenset[str]) -> Iterator[Item]:
         if not os.path.lexists(root.path):
             return iter(())
-        return walk(root.path, skip=skip, on_error=self._fail, on_ignored=self._ignore)
+        return walk(root.path, skip=skip, on_error=self._cannot_look, on_ignored=self._ignore)
 
     # -- from files to results --------------------------------------------------------------------
 
@@ -154,16 +167,17 @@ class IndexRun:
         cores = available_cores()
         with ThreadPoolExecutor(cores, thread_name_prefix="crosslens-read") as pool:
             for file in ordered_map(pool, self._read, self._scan.pending(), window=2 * cores):
-                if (
-                    file.error
-                    or file.hash in self._in_flight
-                    or file.hash in self._unreadable
-                    or self._catalog.has_vector(file.hash, self._model)
-                ):
+                if self._is_known(file):
+                    file.data = b""
                     yield Job(file, None)
                 else:
                     self._in_flight.add(file.hash)
                     yield Job(file, partial(self._load, file))
+
+    def _is_known(self, file: _File) -> bool:
+        """Whether there is nothing to encode: it cannot be read, or its content is known or on its way."""
+        seen = file.hash in self._in_flight or file.hash in self._unreadable
+        return bool(file.error) or seen or self._catalog.has_vector(file.hash, self._model)
 
     def _read(self, pending: tuple[Item, int]) -> _File:
         file = _File(*pending)
@@ -186,11 +200,12 @@ class IndexRun:
         entries: list[Entry] = []
         moves: dict[int, tuple[Item, int]] = {}
         failures: list[Failure] = []
-        known = self._catalog.known_paths([result.key.item.path for result in batch])
+        known = self._catalog.hashes_of([result.key.item.path for result in batch])
         for result in batch:
             file, path = result.key, result.key.item.path
             if error := file.error or result.error:
-                failures.append(Failure(path, error.reason if isinstance(error, ImageError) else str(error)))
+                reason = error.reason if isinstance(error, ImageError) else error.problem
+                failures.append(Failure(path, reason))
                 self._unreadable |= {file.hash: failures[-1].reason} if file.hash else {}
                 continue
             if file.hash in self._unreadable:
@@ -207,9 +222,11 @@ class IndexRun:
             changes = [(number, item, root_id) for number, (item, root_id) in moves.items()]
             self._catalog.record(entries, changes, self._model, self._matcher.model.runtime)
         self._in_flight -= {result.key.hash for result in batch}
-        changed = sum(entry.item.path in known for entry in entries)
-        self._tally.changed += changed
-        self._tally.added += len(entries) - changed
+        before = [known.get(entry.item.path) for entry in entries]
+        touched = sum(hash_ == entry.hash for hash_, entry in zip(before, entries, strict=True))
+        self._tally.added += before.count(None)
+        self._tally.unchanged += touched  # another time, the same content
+        self._tally.changed += len(entries) - before.count(None) - touched
         self._tally.moved += len(moves)
         self._tally.encoded += sum(result.vector is not None for result in batch)
         self._tally.failures += failures
@@ -222,12 +239,14 @@ class IndexRun:
             self._catalog.remove(missing)
             self._tally.removed += len(missing)
         for root in present:
-            if root.is_file and not os.path.lexists(root.path):
+            if root.is_file and not os.path.lexists(root.path) and not self._catalog.count_in(root):
                 self._catalog.remove_root(root)
 
     # -- saying so --------------------------------------------------------------------------------
 
-    def _fail(self, path: str, reason: str) -> None:
+    def _cannot_look(self, path: str, reason: str) -> None:
+        """What cannot be looked at may still be there: it is a failure, and no deletion."""
+        self._scan.keep(path)
         self._tally.failures.append(Failure(path, reason))
 
     def _ignore(self, _path: str, _reason: str) -> None:
@@ -243,7 +262,7 @@ class IndexRun:
 
 def mount_of(path: str) -> str:
     """The place where the file system that holds a path is mounted."""
-    path = os.path.abspath(path)
+    path = os.path.realpath(path)
     while not os.path.ismount(path):
         path = os.path.dirname(path)
     return path

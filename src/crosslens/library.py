@@ -6,6 +6,7 @@ encode → search                                 Library.search
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,10 +43,10 @@ class Library:
     Use it as a context manager, or call `close()`. Searching is safe while another process indexes.
     """
 
-    def __init__(self, folder: Path, matcher: Matcher | None, catalog: Catalog | None) -> None:
+    def __init__(self, folder: Path, matcher: Matcher | None) -> None:
         self._folder = folder
         self._asked_matcher = matcher
-        self._catalog = catalog
+        self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
         self._matrix: Matrix | None = None
 
@@ -65,10 +66,8 @@ class Library:
         """
         path = places.default_library() if folder is None else Path(folder).expanduser()
         matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
-        try:
-            library = cls(path, matcher, Catalog(path))
-        except LibraryNotFoundError:
-            return cls(path, matcher, None)
+        library = cls(path, matcher)
+        library._look()
         if matcher is not None:
             library._check_model(matcher)
         return library
@@ -95,10 +94,10 @@ class Library:
     @property
     def matcher(self) -> Matcher:
         """The matcher with the library's model."""
+        self._look()
         if self._matcher is None:
-            matcher = self._asked_matcher or Matcher(self._model_name())
-            self._check_model(matcher)
-            self._matcher = matcher
+            self._matcher = self._asked_matcher or Matcher(self._model_name())
+        self._check_model(self._matcher)
         return self._matcher
 
     # -- index ------------------------------------------------------------------------------------
@@ -118,6 +117,7 @@ class Library:
         if isinstance(sources, str | os.PathLike):
             sources = [sources]
         paths = [os.fspath(source) for source in sources]
+        self._look()
         if not paths and self._catalog is None:
             raise LibraryNotFoundError(
                 f"there is no crosslens library in {self._folder} yet", "Name a folder of pictures to index"
@@ -128,13 +128,14 @@ class Library:
         import filelock  # here, because it is slow to import and a search needs none
 
         lock = filelock.FileLock(self._folder / _LOCK)
-        try:
-            with explained(self._folder):
+        with explained(self._folder):
+            try:
                 lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise LibraryBusyError(
-                f"library {self._folder} is being indexed by another process", "Wait until it has finished"
-            ) from error
+            except filelock.Timeout as error:
+                raise LibraryBusyError(
+                    f"library {self._folder} is being indexed by another process",
+                    "Wait until it has finished",
+                ) from error
         try:
             return self._index(paths, on_progress)
         finally:
@@ -145,6 +146,7 @@ class Library:
         if self._catalog is not None:
             self._catalog.close()
         self._catalog = catalog = Catalog(self._folder, create=True)
+        self._check_model(matcher)  # another process may have made it meanwhile
         if catalog.model() is None:
             record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
             catalog.set_model(record)
@@ -170,16 +172,18 @@ class Library:
         """
         if text is None and image is None:
             raise QueryError("the search asks for nothing", "Give a text, a picture, or both")
+        covariance = self._current().covariance
         terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
         if image is not None:
             terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
         if without is not None:
             terms.append(Term(self.matcher.embed_texts(without)[0], WITHOUT_WEIGHT))
-        query = mix(terms, self._current().covariance)
+        query = mix(terms, covariance)
         return self._hits(query[None], k)[0]
 
     def search_many(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
         """`search(text, k=k)` for many texts at once, faster than one by one; one list to a text."""
+        self._model()
         return self._hits(self.matcher.embed_texts(texts), k) if texts else []
 
     def _hits(self, queries: Float32, k: int) -> list[list[Hit]]:
@@ -192,7 +196,7 @@ class Library:
         return [
             [
                 Hit(row.id, row.path, float(score), row.online, row.width, row.height, row.size,
-                    row.modified_ns / 1e9)
+                    row.modified_ns / 10**9)
                 for number, score in zip(line, line_scores, strict=True)
                 if (row := items.get(int(number))) is not None
             ]
@@ -220,9 +224,14 @@ class Library:
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _look(self) -> None:
+        """Open the database if there is one: another process may have made it since."""
+        if self._catalog is None:
+            with contextlib.suppress(LibraryNotFoundError):
+                self._catalog = Catalog(self._folder)
+
     def _existing(self) -> Catalog:
         if self._catalog is None:
-            # It may have been made by another process since.
             self._catalog = Catalog(self._folder)
         return self._catalog
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +17,8 @@ from PIL import Image
 from crosslens import places
 from crosslens.decode import Limits, decode
 from crosslens.encode import Encoded, Job, encode, normalise
-from crosslens.errors import InputError, TextError, TextTruncatedWarning, UnseenScriptWarning
-from crosslens.models.catalogue import STARTER, find_bundle
+from crosslens.errors import EncodingError, InputError, TextError, TextTruncatedWarning, UnseenScriptWarning
+from crosslens.models.catalogue import CATALOGUE, STARTER, find_bundle
 from crosslens.models.spec import ModelSpec
 from crosslens.preprocess import preprocess
 from crosslens.read import has_image_name
@@ -70,7 +70,7 @@ def open_model(
 
     Raises UnknownModelError or BundleError.
     """
-    if model == FakeModel.spec.name:
+    if os.fspath(model) == FakeModel.spec.name:
         return FakeModel()
     return OpenVinoModel(find_bundle(model), precision, cache)
 
@@ -96,7 +96,9 @@ class Matcher:
         # How a later process asks for this model again.
         self.reference: str
         if isinstance(model, str | os.PathLike):
-            self.reference = os.path.abspath(model) if os.path.isdir(model) else os.fspath(model)
+            model = os.fspath(model)
+            named = model in CATALOGUE or model == FakeModel.spec.name
+            self.reference = model if named else os.path.abspath(os.path.expanduser(model))
             model = open_model(model, precision, _writable(places.model_cache()))
         else:
             self.reference = model.spec.name
@@ -119,7 +121,7 @@ class Matcher:
         Raises ImageError, which names the picture, for the first that cannot be read.
         """
         jobs = (
-            Job(number, partial(self.prepare, image, _name(image, number)))
+            Job(_name(image, number), partial(self.prepare, image, _name(image, number)))
             for number, image in enumerate(_several(images))
         )
         rows = [_vector_of(result) for result in self.encode(jobs)]
@@ -150,10 +152,10 @@ class Matcher:
 
         modality: "image" or "text"; None decides for the whole list, and refuses a mixture (`modality_of`).
         """
-        items = [data] if isinstance(data, str) else list(data)
+        items = list(_several(data))
         if (modality or modality_of(items)) == "image":
             return self.embed_images(items)
-        return self.embed_texts([item for item in items if isinstance(item, str)])
+        return self.embed_texts(cast(list[str], items))
 
     def similarity(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> Float32:
         """Cosine of every picture with every text: float32 (images, texts), in [-1, 1]."""
@@ -215,19 +217,30 @@ class Matcher:
     def _unseen_script(self, text: str) -> str | None:
         if not self.spec.scripts or text.isascii():
             return None
-        scripts = (_script(character) for character in text if character.isalpha())
+        scripts = filter(None, map(_script, unicodedata.normalize("NFC", text)))
         return next((script for script in scripts if script not in self.spec.scripts), None)
 
 
-def _script(letter: str) -> str:
-    """First word of a letter's Unicode name: LATIN, CYRILLIC, CJK and so on."""
-    return unicodedata.name(letter, "UNKNOWN").split()[0]
+def _script(character: str) -> str | None:
+    """The script of a letter, by the first word of its Unicode name: LATIN, CYRILLIC, CJK and so on.
+
+    None for what all scripts share: digits, signs (µ, the Ω of ohm, ª), modifiers (ʻ).
+    """
+    words = unicodedata.name(character, "SIGN").split()
+    is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lt", "Lo")
+    if not is_letter or {"SIGN", "INDICATOR", "SYMBOL", "MATHEMATICAL"} & set(words):
+        return None
+    return words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") else words[0]
 
 
 def _check_texts(texts: Sequence[str]) -> None:
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TextError(f"text {row} is {type(text).__name__}, not str")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise TextError(f"text {row} ({text!a:.60}) holds half a character, a lone surrogate") from error
         if has_image_name(text) and os.path.isfile(text):
             raise TextError(
                 f"text {row} ({_short(text)}) is the path of a picture", "Pass pictures to the image side"
@@ -235,6 +248,8 @@ def _check_texts(texts: Sequence[str]) -> None:
 
 
 def _vector_of(result: Encoded[Any]) -> Float32:
+    if isinstance(result.error, EncodingError):
+        raise EncodingError(f"the model gave no usable vector for {result.key}")
     if result.error is not None:
         raise result.error
     assert result.vector is not None  # noqa: S101 (every job here has something to encode)

@@ -11,6 +11,9 @@ from PIL import Image
 from crosslens.models.spec import ImageSpec
 from crosslens.types import UInt8
 
+# Sides that are further apart than this are not resized as a whole: a picture of 1 × 60,000 pixels would
+# become one of 96 × 5,760,000.
+_LONGEST = 20
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -21,20 +24,25 @@ _FILTERS = {
 def preprocess(image: Image.Image, spec: ImageSpec) -> UInt8:
     """Resize and crop an RGB picture to uint8 (size, size, 3), channels R, G, B.
 
-    Equal, pixel for pixel, to resizing the whole picture and cropping it afterwards as torchvision's
-    `Resize(size)` and `CenterCrop(size)` do with Pillow images; only the part that stays is computed.
+    Equal, pixel for pixel, to torchvision's `Resize(size)` and `CenterCrop(size)` with Pillow images.
+    The whole picture is resized although a part is cropped away: Pillow may resize a part in another order
+    of its two passes, which moves values.
     """
     size = spec.size
     resample = _FILTERS[spec.interpolation]
     if spec.resize == "squash":
         return np.asarray(image.resize((size, size), resample))
     width, height = image.size
-    if width <= height:
-        scaled_width, scaled_height = size, max(size, int(size * height / width))
-    else:
-        scaled_width, scaled_height = max(size, int(size * width / height)), size
-    left = round((scaled_width - size) / 2)
-    top = round((scaled_height - size) / 2)
-    across, down = width / scaled_width, height / scaled_height
-    box = (left * across, top * down, (left + size) * across, (top + size) * down)
-    return np.asarray(image.resize((size, size), resample, box=box))
+    long = int(size * max(width, height) / min(width, height))
+    if long > _LONGEST * size:
+        return _middle(image, size, resample)
+    image = image.resize((size, long) if width <= height else (long, size), resample)
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def _middle(image: Image.Image, size: int, resample: Image.Resampling) -> UInt8:
+    """The middle square of a long thin picture, resized: nearly what resizing all of it gives."""
+    short = min(image.size)
+    left, top = (image.width - short) / 2, (image.height - short) / 2
+    return np.asarray(image.resize((size, size), resample, box=(left, top, left + short, top + short)))

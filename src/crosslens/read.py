@@ -6,6 +6,7 @@ Only names and sizes are looked at here; nothing is opened.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 
 from crosslens.types import Item
@@ -46,7 +47,7 @@ def walk(root: str, *, skip: frozenset[str], on_error: OnError, on_ignored: OnEr
         for entry in _entries(folder, entered, on_error):
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 if entry.path not in skip:
                     below.append(entry.path)
             elif has_image_name(entry.name):
@@ -70,10 +71,20 @@ def _entries(folder: str, entered: set[tuple[int, int]], on_error: OnError) -> l
         return []
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself; looking at it as a file will say so
+        return False
+
+
 def _item(path: str, on_error: OnError) -> Iterator[Item]:
     try:
         status = os.stat(path)
     except OSError as error:
         on_error(path, f"the file cannot be read ({error.strerror})")
+        return
+    if not stat.S_ISREG(status.st_mode):
+        on_error(path, "this is no regular file")  # reading from a pipe might never end
         return
     yield Item(path, status.st_size, status.st_mtime_ns)

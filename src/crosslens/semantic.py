@@ -52,6 +52,7 @@ def semantic_search(  # noqa: PLR0913, PLR0917 (the signature is one that users 
             f"queries have {queries.shape[1]} numbers and responses {responses.shape[1]}: "
             "they come from different models"
         )
+    _check_mappings(id_mappings, len(responses))
     if similarity_type == "cosine":
         queries, responses = _unit("query", queries), _unit("response", responses)
     results: list[list[dict[str, Any]]] = []
@@ -123,6 +124,17 @@ def _best(rows: Int64, scores: Float32, k: int) -> tuple[Int64, Float32]:
         rows, scores = rows[kept], scores[kept]
     order = np.lexsort((rows, -scores))[:k]
     return rows[order], scores[order]
+
+
+def _check_mappings(mappings: Mapping[int, Hashable] | Sequence[Hashable] | None, count: int) -> None:
+    if mappings is None:
+        return
+    if isinstance(mappings, Mapping):
+        missing = next((row for row in range(count) if row not in mappings), None)
+    else:
+        missing = len(mappings) if len(mappings) < count else None
+    if missing is not None:
+        raise ValueError(f"id_mappings has no id for response {missing} of {count}")
 
 
 def _identity(row: int, mappings: Mapping[int, Hashable] | Sequence[Hashable] | None) -> Hashable:

@@ -54,6 +54,8 @@ class FastTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Tokenise; ids are always (n, context_length), and a cut text keeps its end token."""
+        if not texts:
+            return Tokens(np.empty((0, self._spec.context_length), np.int64), *np.empty((2, 0), np.int64))
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
         special = np.array([encoding.special_tokens_mask for encoding in encodings], dtype=np.int64)
@@ -78,11 +80,17 @@ class FastTokenizer:
             self._refuse(path, "pads with", padding["pad_id"], "pad_id", pad)
         if padding is not None and padding["length"] not in (None, length):
             self._refuse(path, "pads to", padding["length"], "context_length", length)
+        size = self._tokenizer.get_vocab_size()
+        if not 0 <= pad < size:
+            self._refuse(path, "has ids up to", size - 1, "pad_id", pad)
         self._tokenizer.enable_truncation(length)
         self._tokenizer.enable_padding(pad_id=pad, pad_token=self._tokenizer.id_to_token(pad), length=length)
-        short, long = self._tokenizer.encode("a").ids, self._tokenizer.encode("a " * (length + 1)).ids
-        end = next(token for token in reversed(short) if token != pad)
-        if long[-1] != end:
+        short, long = self._tokenizer.encode("a"), self._tokenizer.encode("a " * (length + 1))
+        words = zip(short.ids, short.attention_mask, short.special_tokens_mask, strict=True)
+        if not any(kept and not special and number != pad for number, kept, special in words):
+            raise BundleError(f'{path} makes no token of the text "a"', "Copy the whole bundle again")
+        end = short.ids[sum(short.attention_mask) - 1]
+        if long.ids[-1] != end:
             raise BundleError(
                 f"{path} drops the end token {end} of texts that are too long", "Repair the tokeniser"
             )

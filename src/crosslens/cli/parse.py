@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line on these arguments (None: the process's own) and return its exit status."""
     _prepare_streams()
     warnings.showwarning = _show_warning
-    warnings.filterwarnings("ignore", message="Image size")  # our own limit speaks for itself
+    warnings.filterwarnings("ignore", module="PIL")  # of sizes and of damage: our own errors say it
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         app(arguments)

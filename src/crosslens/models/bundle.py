@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -92,7 +93,6 @@ class _Reader:
         self.config = config
 
     def spec(self) -> ModelSpec:
-        match = self.config.get("match")
         return ModelSpec(
             name=self.text("name"),
             version=str(self.config.get("version", "0")),
@@ -104,33 +104,39 @@ class _Reader:
                 interpolation=cast(
                     Interpolation, self.choice("image.interpolation", get_args(Interpolation))
                 ),
-                crop=cast(Crop, self.choice("image.crop", get_args(Crop))),
+                crop=self.crop(),
                 mean=self.triple("image.mean"),
-                std=self.triple("image.std"),
+                std=self.triple("image.std", positive=True),
             ),
-            text=TextSpec(self.count("text.context_length"), int(self.number("text.pad_id"))),
+            text=TextSpec(self.count("text.context_length"), self.whole("text.pad_id")),
             image_graph=self.graph("image"),
             text_graph=self.graph("text"),
             tokenizer_file=self.text("text.tokenizer"),
             tokenizer_sha256=self.sha256(self.text("text.tokenizer")),
-            match=None
-            if match is None
-            else MatchSpec(
-                self.number("match.a"),
-                self.number("match.b"),
-                bool(match.get("calibrated", False)),
-                str(match.get("fitted_on", "")),
-            ),
+            match=self.match(),
             license=str(self.config.get("license", "not stated")),
-            scripts=tuple(str(script).upper() for script in self.config.get("scripts", ())),
+            scripts=self.words("scripts"),
         )
+
+    def match(self) -> MatchSpec | None:
+        if self.get("match") is None:
+            return None
+        a, b = self.number("match.a"), self.number("match.b")
+        return MatchSpec(a, b, bool(self.get("match.calibrated")), str(self.get("match.fitted_on") or ""))
+
+    def crop(self) -> Crop:
+        crop = cast(Crop, self.choice("image.crop", get_args(Crop)))
+        if crop == "none" and self.get("image.resize") != "squash":
+            self.refuse("image.crop", '"center" where the shape is kept, since the input is square', crop)
+        return crop
 
     def graph(self, tower: str) -> TensorSpec:
         file = self.text(f"{tower}.file")
         return TensorSpec(file, self.text(f"{tower}.input"), self.text(f"{tower}.output"), self.sha256(file))
 
     def sha256(self, file: str) -> str:
-        value = (self.config.get("sha256") or {}).get(file)
+        sums = self.get("sha256")
+        value = sums.get(file) if isinstance(sums, dict) else None
         if not isinstance(value, str) or len(value) != 64:
             self.refuse(f"sha256.{file}", "a SHA-256 in hex", value)
         return cast(str, value)
@@ -144,37 +150,43 @@ class _Reader:
     def text(self, key: str) -> str:
         value = self.get(key)
         # A file name must stay inside the folder: a bundle is data, whoever made it.
-        if not isinstance(value, str) or not value or "/" in value or "\\" in value:
+        if not isinstance(value, str) or not value or set(value) & set("/\\\0"):
             self.refuse(key, "a plain name", value)
         return cast(str, value)
 
     def number(self, key: str) -> float:
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.refuse(key, "a number", value)
-        return float(cast(float, value))
+        if not _is_number(value):
+            self.refuse(key, "a finite number", value)
+        return float(value)
 
     def positive(self, key: str) -> float:
         value = self.number(key)
-        if not 0 < value < float("inf"):
+        if value <= 0:
             self.refuse(key, "a positive number", value)
         return value
 
-    def count(self, key: str) -> int:
+    def whole(self, key: str, least: int = 0) -> int:
         value = self.number(key)
-        if value != int(value) or value < 1:
-            self.refuse(key, "a whole number of at least 1", value)
+        if value != int(value) or value < least:
+            self.refuse(key, f"a whole number of at least {least}", value)
         return int(value)
 
-    def triple(self, key: str) -> tuple[float, float, float]:
+    def count(self, key: str) -> int:
+        return self.whole(key, least=1)
+
+    def words(self, key: str) -> tuple[str, ...]:
+        value = self.config.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+            self.refuse(key, "a list of words", value)
+        return tuple(word.upper() for word in value)
+
+    def triple(self, key: str, *, positive: bool = False) -> tuple[float, float, float]:
         value = self.get(key)
-        if (
-            not isinstance(value, list)
-            or len(value) != 3
-            or not all(isinstance(v, int | float) for v in value)
-        ):
-            self.refuse(key, "three numbers", value)
-        r, g, b = cast(list[float], value)
+        sound = isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
+        if not sound or (positive and min(value) <= 0):
+            self.refuse(key, "three positive numbers" if positive else "three numbers", value)
+        r, g, b = value
         return float(r), float(g), float(b)
 
     def choice(self, key: str, choices: tuple[str, ...]) -> str:
@@ -188,3 +200,13 @@ class _Reader:
             f'{self.path}: "{key}" must be {wanted}, found {found!r}',
             "See docs/models.md for what a bundle's config.json holds",
         )
+
+
+def _is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number; JSON's integers may be too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

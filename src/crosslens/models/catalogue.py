@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -42,7 +43,7 @@ def find_bundle(model: str | PathLike[str]) -> Bundle:
     name = fspath(model)
     if name in CATALOGUE:
         return load_bundle(CATALOGUE[name].folder)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if folder.is_dir():
         return load_bundle(folder.resolve())
     near = difflib.get_close_matches(name.lower(), CATALOGUE, n=3, cutoff=0.5)

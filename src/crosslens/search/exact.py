@@ -18,7 +18,14 @@ def search_exact(index: Any, ids: Int64, queries: Float32, k: int) -> tuple[Int6
     k = min(k, len(ids))
     if k == 0 or len(queries) == 0:
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    scores, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-    order = np.lexsort((rows, -scores), axis=1)
+    queries = np.ascontiguousarray(queries, dtype=np.float32)
+    wanted = k
+    while True:
+        # FAISS takes any of those that tie for the last place, so look beyond it until the tie ends.
+        wanted = min(2 * wanted, len(ids))
+        scores, rows = index.search(queries, wanted)
+        if wanted == len(ids) or (scores[:, k - 1] > scores[:, -1]).all():
+            break
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
     rows = np.take_along_axis(rows, order, axis=1)
     return np.asarray(ids)[rows], np.take_along_axis(scores, order, axis=1)

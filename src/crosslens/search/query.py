@@ -36,16 +36,18 @@ def spread(vector: Float32, covariance: Float32) -> float:
 def mix(terms: list[Term], covariance: Float32) -> Float32:
     """One unit query vector, float32 (d,), from weighted terms; see the head of this file.
 
-    covariance: float32 (d, d), of the library's vectors; zeros for a library too small to have any spread,
-    where terms count by their weights alone. Raises QueryError when there is no term, or they cancel out.
+    covariance: float32 (d, d), of the library's vectors. Where it gives no term any spread (a library of
+    one picture), terms count by their weights alone.
+    Raises QueryError when there is no term, or they cancel out.
     """
     if not terms:
         raise QueryError("the search asks for nothing", "Give a text, a picture, or both")
     spreads = np.array([spread(term.vector, covariance) for term in terms])
-    if spreads.max() < _LEAST_SPREAD:
-        spreads = np.ones_like(spreads)
-    spreads = np.maximum(spreads, _LEAST_SPREAD)
-    weights = np.array([term.weight for term in terms]) / spreads
+    weights = np.array([term.weight for term in terms])
+    telling = spreads >= _LEAST_SPREAD
+    if telling.any():
+        # A term that scores everything alike says nothing about the order.
+        weights = np.divide(weights, spreads, where=telling, out=np.zeros_like(spreads))
     query: Float32 = weights @ np.stack([term.vector for term in terms])
     norm = float(np.linalg.norm(query))
     if norm < _LEAST_SPREAD * float(np.abs(weights).max()):

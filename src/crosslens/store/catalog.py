@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from crosslens.errors import LibraryDamagedError
-from crosslens.store.schema import DATABASE, explained, open_database
+from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
 from crosslens.types import Float32, Item
 
 
@@ -99,6 +99,7 @@ class Catalog:
         self.folder = folder
         self._lock = Lock()
         self._connection = open_database(folder, create=create)
+        self._frozen = frozen_state(self._connection, folder)
 
     def close(self) -> None:
         """Close the database; what was committed is on the disk."""
@@ -174,10 +175,11 @@ class Catalog:
         with self.writing() as db:
             db.execute("DELETE FROM roots WHERE id = ?", (root.id,))
 
-    def set_online(self, root: Root, online: bool) -> None:
-        """Mark a root as there or missing. Its items stay."""
+    def update_root(self, root: Root, *, online: bool, mount: str) -> None:
+        """Mark a root as there or missing, and where its file system is mounted. Its items stay."""
         with self.writing() as db:
-            db.execute("UPDATE roots SET online = ? WHERE id = ?", (online, root.id))
+            values = (online, to_sql(mount), root.id)
+            db.execute("UPDATE roots SET online = ?, mount = ? WHERE id = ?", values)
 
     def count_in(self, root: Root) -> int:
         """Number of items in a root."""
@@ -227,11 +229,12 @@ class Catalog:
             )
             _next_generation(db)
 
-    def known_paths(self, paths: Sequence[str]) -> set[str]:
-        """Those of the paths that are items."""
+    def hashes_of(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The content of those of the paths that are items."""
+        query = "SELECT hash FROM items WHERE path = ?"
         with self.reading() as db:
-            query = "SELECT 1 FROM items WHERE path = ?"
-            return {path for path in paths if db.execute(query, (to_sql(path),)).fetchone()}
+            rows = {path: db.execute(query, (to_sql(path),)).fetchone() for path in paths}
+        return {path: row[0] for path, row in rows.items() if row is not None}
 
     def remove(self, ids: Sequence[int]) -> None:
         """Drop items; their vectors stay, so a picture that comes back is not encoded again."""
@@ -271,6 +274,11 @@ class Catalog:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for queries."""
         with self._lock, explained(self.folder):
+            if self._frozen is not None and self._frozen != file_state(self.folder):
+                # Opened as immutable, because nothing can be written here; but somebody else did.
+                self._connection.close()
+                self._connection = open_database(self.folder, create=False)
+                self._frozen = frozen_state(self._connection, self.folder)
             yield self._connection
 
     @contextmanager

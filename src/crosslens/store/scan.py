@@ -6,7 +6,9 @@ and the differences are set operations.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from crosslens.store.catalog import Catalog, Root, from_sql, to_sql
 from crosslens.types import Item
@@ -39,11 +41,25 @@ class Scan:
     def add(self, root: Root, found: Iterable[Item]) -> None:
         """Add everything that was found in a root; what is not among it counts as missing."""
         rows = ((to_sql(item.path), root.id, item.size, item.modified_ns) for item in found)
+        # Page by page: the disk is walked while the database is free for others.
+        while page := list(islice(rows, _PAGE)):
+            with self._catalog.reading() as db:
+                db.executemany("INSERT OR IGNORE INTO temp.scan VALUES (?, ?, ?, ?)", page)
         with self._catalog.reading() as db:
-            db.execute("BEGIN")
-            db.executemany("INSERT OR IGNORE INTO temp.scan VALUES (?, ?, ?, ?)", rows)
             db.execute("INSERT OR IGNORE INTO temp.scanned VALUES (?)", (root.id,))
-            db.execute("COMMIT")
+
+    def keep(self, path: str) -> None:
+        """Count an item, or all items below a folder, as found unchanged: they cannot be looked at now."""
+        paths = {to_sql(path), os.fsencode(path)}
+        with self._catalog.reading() as db:
+            for own in paths:
+                # "0" follows "/": between the two lies what is below.
+                first, last = (own + "/", own + "0") if isinstance(own, str) else (own + b"/", own + b"0")
+                db.execute(
+                    "INSERT OR IGNORE INTO temp.scan SELECT path, root_id, size, modified_ns FROM items "
+                    "WHERE path = ? OR (path > ? AND path < ?)",
+                    (own, first, last),
+                )
 
     def counts(self) -> tuple[int, int]:
         """(files that must be looked into, files that are as they were)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from crosslens.errors import (
@@ -74,15 +74,34 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     path = folder / DATABASE
     if not create and not path.is_file():
         raise _not_found(folder)
-    with explained(folder):
+    with explained(folder), ExitStack() as undo:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-            connection = _connect(path, "rwc")
+        connection = undo.enter_context(closing(_connect(path, "rwc") if create else _open_for_reading(path)))
+        if create:
             _migrate(connection, folder)
         else:
-            connection = _open_for_reading(path)
             _check_version(connection, folder)
+        undo.pop_all()  # it stays open
     return connection
+
+
+def file_state(folder: Path) -> tuple[object, ...]:
+    """What changes when a library's database is written by whomever."""
+    states = []
+    for suffix in ("", "-wal"):
+        try:
+            status = os.stat(folder / (DATABASE + suffix))
+            states.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            states.append((0, 0, 0))
+    return tuple(states)
+
+
+def frozen_state(connection: sqlite3.Connection, folder: Path) -> tuple[object, ...] | None:
+    """The file's state, if the connection is immutable and would not notice that it changed; else None."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    return file_state(folder) if mode != "wal" else None
 
 
 @contextmanager
@@ -165,7 +184,8 @@ def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has rolled back already
+            connection.execute("ROLLBACK")
         raise
 
 
@@ -181,6 +201,8 @@ def _statements(script: str) -> Iterator[str]:
 
 _READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
 _NO_SPACE = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
+# What SQLite says when a limit other than the disk's own stops it, or there is no room for its -shm file.
+_WRITE_FAILED = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def _not_found(folder: Path) -> LibraryNotFoundError:
@@ -198,7 +220,7 @@ def _read_only(folder: Path, detail: str) -> LibraryReadOnlyError:
 
 def _full(folder: Path) -> LibraryFullError:
     return LibraryFullError(
-        f"no space is left on the disk of library {folder}",
+        f"library {folder} cannot grow: no space is left on its disk, or a quota is used up",
         "Free some and run the same command again: everything committed so far is kept",
     )
 
@@ -207,7 +229,7 @@ def _explain(error: sqlite3.Error, folder: Path) -> LibraryError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_READONLY:
         return _read_only(folder, str(error))
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _WRITE_FAILED:
         return _full(folder)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LibraryBusyError(f"library {folder} is being written by another process", "Try again shortly")

@@ -14,8 +14,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.checksum import checksum
+from crosslens.errors import LibraryDamagedError
 from crosslens.store.catalog import Catalog, ModelRecord, Snapshot
 from crosslens.types import Float32, Int64
 
@@ -32,7 +33,10 @@ DERIVED = "derived"
 _FILES = ("index.faiss", "ids.npy", "covariance.npy")
 # Rows that the covariance is computed from: enough for a spread, evenly taken, the same ones every time.
 _COVARIANCE_ROWS = 65_536
+_DRAFT = ".draft-"
 _DRAFT_SECONDS = 3600
+# A float16 vector of unit norm is this near to 1.
+_NORM_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,21 @@ def _build(snapshot: Snapshot, dimension: int) -> Matrix:
     if len(codes):
         # The blobs are what the quantiser would make of the vectors: little-endian float16.
         index.add_sa_codes(codes)
-    return Matrix(index, ids, _covariance(codes.view("<f2")), snapshot.stamp)
+    vectors = codes.view("<f2")
+    _check_norms(vectors, ids)
+    return Matrix(index, ids, _covariance(vectors), snapshot.stamp)
+
+
+def _check_norms(vectors: NDArray[np.float16], ids: Int64) -> None:
+    for start in range(0, len(vectors), _COVARIANCE_ROWS):
+        norms = np.linalg.norm(vectors[start : start + _COVARIANCE_ROWS].astype(np.float32), axis=1)
+        wrong = ~(np.abs(norms - 1) < _NORM_TOLERANCE)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise LibraryDamagedError(
+                f"the vector of item {ids[start + row]} has length {norms[row]:.3g}, wanted 1",
+                "Restore the library from a backup, or move its folder away and index again",
+            )
 
 
 def _covariance(vectors: NDArray[np.float16]) -> Float32:
@@ -93,11 +111,13 @@ def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
     target = _folder(library, matrix.stamp, model)
     try:
         parent.mkdir(exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=parent))
+        # Not by `tempfile`, whose folders only their maker can read.
+        draft = parent / f"{_DRAFT}{uuid.uuid4().hex}"
+        draft.mkdir()
     except OSError:
         return
     try:
-        faiss.write_index(matrix.index, str(draft / "index.faiss"))
+        _write_index(matrix.index, draft / "index.faiss")
         np.save(draft / "ids.npy", matrix.ids)
         np.save(draft / "covariance.npy", matrix.covariance)
         facts = {name: [(draft / name).stat().st_size, checksum(draft / name)] for name in _FILES}
@@ -110,9 +130,7 @@ def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         return
     for other in parent.iterdir():
-        # A draft belongs to a process that is at work on it, unless it is old.
-        abandoned = time.time() - other.stat().st_mtime > _DRAFT_SECONDS
-        if other != target and (abandoned or not other.name.startswith(".draft-")):
+        if other != target and not _is_at_work(other):
             shutil.rmtree(other, ignore_errors=True)
 
 
@@ -121,18 +139,38 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
     try:
         facts = json.loads((folder / "stamp.json").read_text())
         wanted = {"library": stamp[0], "generation": stamp[1], "model": model.identity}
-        if any(facts.get(key) != value for key, value in wanted.items()):
+        if any(facts[key] != value for key, value in wanted.items()):
             return None
         for name in _FILES:
             size, wanted_checksum = facts["files"][name]
             if (folder / name).stat().st_size != size or checksum(folder / name) != wanted_checksum:
                 return None
-        index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP_IFC)
+        index = _map_index(folder / "index.faiss")
         ids = np.load(folder / "ids.npy", mmap_mode="r")
         covariance = np.load(folder / "covariance.npy")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # also: JSON nested too deeply
         return None
     return Matrix(index, ids, covariance, stamp)
+
+
+def _write_index(index: Any, path: Path) -> None:
+    """Write through Python: FAISS itself cannot name every path, and prints when a disk is full."""
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+
+
+def _map_index(path: Path) -> Any:
+    """Open memory-mapped, by its number: FAISS cannot name every path."""
+    with path.open("rb") as file:
+        return faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+
+
+def _is_at_work(folder: Path) -> bool:
+    """Whether a folder is a draft of a process that is still writing it."""
+    try:
+        return folder.name.startswith(_DRAFT) and time.time() - folder.stat().st_mtime < _DRAFT_SECONDS
+    except OSError:
+        return False
 
 
 def derived_size(library: Path) -> int:
