@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 
 import crosslens
 from crosslens.cli import main
+from crosslens.cli.render import ProgressLines
+from crosslens.types import Progress
 
 Run = Callable[..., "Done"]
 
@@ -321,3 +325,55 @@ def test_an_interrupted_index_ends_cleanly_and_goes_on_later(
     assert err == ""
     report = json.loads(out)
     assert report["library"]["items"] == 400
+
+
+# -- in a terminal ---------------------------------------------------------------------------------
+
+
+def in_terminal(*arguments: str | Path) -> str:
+    """What a command shows in a terminal of 100 columns that answers no questions."""
+    outer, inner = pty.openpty()
+    termios.tcsetwinsize(inner, (40, 100))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    command = [sys.executable, "-m", "crosslens", *map(str, arguments)]
+    shown = b""
+    with subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=environment) as running:
+        os.close(inner)
+        while True:
+            try:
+                block = os.read(outer, 65536)
+            except OSError:  # Linux says so when the last writer is gone
+                break
+            if not block:
+                break
+            shown += block
+        os.close(outer)
+        assert running.wait() == 0
+    return shown.decode()
+
+
+def test_a_search_in_a_terminal_shows_a_table_with_thumbnails(library: Path, pictures: Path) -> None:
+    shown = in_terminal("search", "-L", library, "red", "-k", "2")
+    assert "text 'red'" in shown
+    assert "16 × 16" in shown
+    assert "▀" in shown
+    assert "38;2;254;0;0" in shown or "38;2;255;0;0" in shown  # a red cell: the picture itself
+    plain = in_terminal("search", "-L", library, "red", "-k", "2", "--no-thumbnails")
+    assert "1.000" in plain
+    assert "▀" not in plain
+
+
+def test_an_index_in_a_terminal_shows_a_bar(pictures: Path, tmp_path: Path) -> None:
+    shown = in_terminal("index", "-L", tmp_path / "library", "--model", "fake", pictures)
+    assert "indexing" in shown
+    assert "4/4" in shown
+    assert "4 added" in shown
+
+
+def test_a_progress_line_tells_rate_time_left_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ProgressLines()
+    lines._started = lines._printed = time.monotonic() - 10
+    lines.update(Progress(done=1000, total=4000, failed=2, encoded=900))
+    assert capsys.readouterr().err == "indexing: 1,000 of 4,000, 100 pictures/s, 30 s left, 2 failed\n"
+    lines.update(Progress(done=1100, total=4000, failed=2, encoded=900))
+    assert capsys.readouterr().err == ""
