@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from crosslens.encode import normalise
-from crosslens.matcher import Matcher
 from crosslens.types import Float32, Int64
 
 Similarity = Literal["cosine", "dot_prod"]
@@ -17,8 +16,16 @@ Similarity = Literal["cosine", "dot_prod"]
 _BLOCK = 65_536
 
 
+class Embeds(Protocol):
+    """What encodes raw data: a Matcher, or an `automm.MultiModalPredictor`."""
+
+    def embed(self, data: Any) -> Float32:
+        """Pictures or texts → float32 (n, d), unit norm."""
+        ...
+
+
 def semantic_search(  # noqa: PLR0913, PLR0917 (the signature is one that users know from elsewhere)
-    matcher: Matcher | None = None,
+    matcher: Embeds | None = None,
     query_data: Sequence[Any] | None = None,
     response_data: Sequence[Any] | None = None,
     query_embeddings: ArrayLike | None = None,
@@ -69,7 +76,7 @@ def semantic_search(  # noqa: PLR0913, PLR0917 (the signature is one that users 
 
 
 def _embeddings(
-    side: str, matcher: Matcher | None, data: Sequence[Any] | None, embeddings: ArrayLike | None
+    side: str, matcher: Embeds | None, data: Sequence[Any] | None, embeddings: ArrayLike | None
 ) -> Float32:
     """One side as float32 (n, d)."""
     if (data is None) == (embeddings is None):
