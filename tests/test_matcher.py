@@ -32,7 +32,7 @@ from crosslens.errors import (
     UnreadableImageError,
     UnseenScriptWarning,
 )
-from crosslens.matcher import modality_of
+from crosslens.texts import modality_of
 from crosslens.towers.fake import FakeModel
 from crosslens.types import Float32, Label
 

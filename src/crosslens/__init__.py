@@ -21,7 +21,8 @@ from crosslens.errors import (
     UnknownModelError,
 )
 from crosslens.library import Library
-from crosslens.matcher import Matcher, softmax_confidence
+from crosslens.matcher import Matcher
+from crosslens.probability import softmax_confidence
 from crosslens.semantic import semantic_search
 from crosslens.types import Failure, Hit, IndexReport, Label, LibraryStats, Progress
 

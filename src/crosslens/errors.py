@@ -12,6 +12,7 @@
     │   ├── UnknownModelError             no model of that name
     │   ├── BundleError                   a model folder that is incomplete, damaged or inconsistent
     │   └── EncodingError                 a tower returned something that is no embedding
+    ├── MissingExtraError (also ImportError)   an optional package that is not installed
     └── LibraryError                      a library folder
         ├── LibraryNotFoundError          nothing there yet
         ├── LibraryVersionError           written by a newer crosslens
@@ -93,6 +94,17 @@ class EncodingError(ModelError):
     """A tower returned a zero or non-finite vector."""
 
 
+class MissingExtraError(CrosslensError, ImportError):
+    """What was asked for needs an optional package; the message ends with the line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs {package}, which is not installed", f'pip install "crosslens[{extra}]"')
+        self.args = (package, extra)
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.remedy}"  # without a final stop, so that the line can be copied
+
+
 class LibraryError(CrosslensError):
     """A library folder cannot be used as asked."""
 
@@ -131,6 +143,14 @@ class CrosslensWarning(UserWarning):
 
 class TextTruncatedWarning(CrosslensWarning):
     """A text was longer than the model's context and lost its end."""
+
+
+class UncalibratedWarning(CrosslensWarning):
+    """Match probabilities come from a guess, not from a fit."""
+
+
+class ImageSkippedWarning(CrosslensWarning):
+    """Pictures that could not be read were left out or marked, as asked for."""
 
 
 class UnseenScriptWarning(CrosslensWarning):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,50 +16,30 @@ from PIL import Image
 from crosslens import places
 from crosslens.decode import Limits, decode
 from crosslens.encode import Encoded, Job, encode, normalise
-from crosslens.errors import EncodingError, InputError, TextError, TextTruncatedWarning, UnseenScriptWarning
+from crosslens.errors import EncodingError, ImageSkippedWarning, InputError, TextError
 from crosslens.models.catalogue import CATALOGUE, STARTER, find_bundle
-from crosslens.models.spec import ModelSpec
+from crosslens.models.spec import MatchSpec, ModelSpec
 from crosslens.preprocess import preprocess
-from crosslens.read import has_image_name
-from crosslens.tokenize import Tokens
+from crosslens.probability import (
+    Probability,
+    fit_match,
+    load_match,
+    match_probability,
+    save_match,
+    softmax_confidence,
+)
+from crosslens.texts import LongText, Modality, check_texts, check_tokens, modality_of, short
 from crosslens.towers.base import TwoTowers
 from crosslens.towers.fake import FakeModel
 from crosslens.towers.openvino import OpenVinoModel, Precision, available_cores
-from crosslens.types import Float32, ImageInput, Label, UInt8
+from crosslens.types import Embedded, Failure, Float32, ImageInput, Int64, Label, Pair, UInt8
+from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
 
 K = TypeVar("K")
-Modality = Literal["image", "text"]
+OnError = Literal["raise", "skip", "mark"]
 
 _IMAGE_BATCH = 32
 _TEXT_BATCH = 64
-
-
-def softmax_confidence(similarities: ArrayLike, logit_scale: float) -> NDArray[np.float64]:
-    """Softmax of logit_scale × similarities over the last axis: float64, same shape, rows sum to 1.
-
-    Says which of several texts fits best, never whether any fits. Finite for any finite input.
-    Source: CLIP (Radford et al. 2021), where logit_scale is learned; 100 for OpenAI's models.
-    """
-    logits = np.asarray(similarities, dtype=np.float64) * logit_scale
-    if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(f"softmax needs at least one similarity in the last axis, got shape {logits.shape}")
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
-
-
-def modality_of(items: Sequence[ImageInput]) -> Modality:
-    """What a list holds: "image" when all entries are pictures or paths of files, "text" when none is.
-
-    Raises InputError, which names the rows, for a mixture.
-    """
-    texts = [row for row, item in enumerate(items) if isinstance(item, str) and not os.path.isfile(item)]
-    if texts and len(texts) < len(items):
-        images = sorted(set(range(len(items))) - set(texts))
-        raise InputError(
-            f"the list mixes pictures and texts: {_listed(images)} are pictures, {_listed(texts)} are not",
-            'Check the paths, or say which it is: modality="image" or "text"',
-        )
-    return "image" if items and not texts else "text"
 
 
 def open_model(
@@ -103,6 +82,7 @@ class Matcher:
         else:
             self.reference = model.spec.name
         self.model: TwoTowers = model
+        self._fitted: MatchSpec | None = None
         self.limits = limits
 
     @property
@@ -115,37 +95,88 @@ class Matcher:
         """Length of an embedding."""
         return self.model.spec.dimension
 
-    def embed_images(self, images: Iterable[ImageInput] | ImageInput) -> Float32:
+    @overload
+    def embed_images(
+        self, images: Iterable[ImageInput] | ImageInput, on_error: Literal["raise", "mark"] = "raise"
+    ) -> Float32: ...
+    @overload
+    def embed_images(
+        self, images: Iterable[ImageInput] | ImageInput, on_error: Literal["skip"]
+    ) -> Embedded: ...
+    def embed_images(
+        self, images: Iterable[ImageInput] | ImageInput, on_error: OnError = "raise"
+    ) -> Float32 | Embedded:
         """Embed pictures: float32 (n, d), unit norm, row i for picture i.
 
-        Raises ImageError, which names the picture, for the first that cannot be read.
+        on_error: what a picture that cannot be read does. "raise": ImageError, which names it. "mark": its
+        row is NaN, and a warning (ImageSkippedWarning) names it. "skip": comes back as `Embedded`, whose
+        `rows` say which pictures its vectors are, and whose `failures` name the others.
         """
+        if on_error not in ("raise", "skip", "mark"):
+            raise InputError(f'on_error is {on_error!r}, wanted "raise", "skip" or "mark"')
         jobs = (
             Job(_name(image, number), partial(self.prepare, image, _name(image, number)))
             for number, image in enumerate(_several(images))
         )
-        rows = [_vector_of(result) for result in self.encode(jobs)]
-        return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
+        results = self.encode(jobs)
+        if on_error == "raise":
+            rows = [_vector_of(result) for result in results]
+            return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
+        embedded, count = self._without_failures(results)
+        if on_error == "skip":
+            return embedded
+        if embedded.failures:
+            named = "; ".join(f"{failure.path}: {failure.reason}" for failure in embedded.failures[:3])
+            more = f" and {len(embedded.failures) - 3} more" if len(embedded.failures) > 3 else ""
+            warnings.warn(ImageSkippedWarning(f"rows are NaN for {named}{more}"), stacklevel=2)
+        vectors = np.full((count, self.dimension), np.nan, dtype=np.float32)
+        vectors[embedded.rows] = embedded.vectors
+        return vectors
 
-    def embed_texts(self, texts: Sequence[str] | str) -> Float32:
+    def _without_failures(self, results: Iterable[Encoded[str]]) -> tuple[Embedded, int]:
+        """(what could be embedded, the number of all)."""
+        vectors, rows, failures, number = [], [], [], -1
+        for number, result in enumerate(results):
+            if result.vector is not None:
+                vectors.append(result.vector)
+                rows.append(number)
+            elif result.error is not None:
+                failures.append(Failure(result.key, getattr(result.error, "reason", result.error.problem)))
+        stacked = np.stack(vectors) if vectors else np.empty((0, self.dimension), np.float32)
+        return Embedded(stacked, np.array(rows, dtype=np.int64), tuple(failures)), number + 1
+
+    def embed_texts(self, texts: Sequence[str] | str, long_text: LongText = "truncate") -> Float32:
         """Embed texts: float32 (n, d), unit norm, row i for text i.
 
-        Warns (TextTruncatedWarning, UnseenScriptWarning) with the rows concerned.
+        long_text: what happens to a text longer than the model's context. "truncate": its end is left out,
+        the end token kept, and a warning (TextTruncatedWarning) names the row. "mean": it is cut into pieces
+        whose vectors are averaged. "error": TextError.
+        Warns of scripts the model never saw (UnseenScriptWarning).
         Raises TextError for an empty text, or for the path of a picture in place of a text.
         """
+        if long_text not in ("truncate", "mean", "error"):
+            raise InputError(f'long_text is {long_text!r}, wanted "truncate", "mean" or "error"')
         texts = [texts] if isinstance(texts, str) else list(texts)
-        _check_texts(texts)
+        check_texts(texts)
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         tokens = self.model.tokenize(texts)
-        self._check_tokens(texts, tokens)
-        starts = range(0, len(texts), _TEXT_BATCH)
-        running = [self.model.text.submit(tokens.ids[i : i + _TEXT_BATCH]) for i in starts]
-        vectors, sound = normalise(np.concatenate([future.result() for future in running]))
+        check_tokens(texts, tokens, self.spec, long_text)
+        vectors, sound = normalise(self._raw_texts(tokens.ids))
+        if long_text == "mean":
+            for row, pieces in tokens.rest.items():
+                parts, _ = normalise(self._raw_texts(pieces))
+                whole, _ = normalise(np.concatenate([vectors[row, None], parts]).mean(axis=0, keepdims=True))
+                vectors[row] = whole[0]
         if not sound.all():
             row = int(np.argmin(sound))
-            raise TextError(f"text {row} ({_short(texts[row])}): the model gave no usable vector for it")
+            raise TextError(f"text {row} ({short(texts[row])}): the model gave no usable vector for it")
         return vectors
+
+    def _raw_texts(self, ids: Int64) -> Float32:
+        starts = range(0, len(ids), _TEXT_BATCH)
+        running = [self.model.text.submit(ids[i : i + _TEXT_BATCH]) for i in starts]
+        return np.concatenate([future.result() for future in running])
 
     def embed(self, data: Sequence[ImageInput] | str, modality: Modality | None = None) -> Float32:
         """Embed a list of pictures or a list of texts: float32 (n, d), unit norm.
@@ -167,10 +198,93 @@ class Matcher:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise TextError("there is no text to rank", "Give at least one")
-        similarities = self.similarity([image], texts)[0]
+        return self._ranked(self.similarity([image], texts)[0], texts)
+
+    def _ranked(self, similarities: Float32, texts: Sequence[str]) -> list[Label]:
         confidences = softmax_confidence(similarities, self.spec.logit_scale)
         order = np.argsort(-similarities, kind="stable")
         return [Label(texts[i], int(i), float(similarities[i]), float(confidences[i])) for i in order]
+
+    def classify(
+        self,
+        images: Iterable[ImageInput] | ImageInput,
+        labels: Sequence[str],
+        templates: Sequence[str] = TEMPLATES,
+    ) -> list[list[Label]]:
+        """For every picture the labels, best first, with softmax confidence over all of them.
+
+        templates: prompts with "{}" for the label; their vectors are averaged for each label. ("{}",) takes
+        the labels as they are.
+        """
+        labels = [labels] if isinstance(labels, str) else list(labels)
+        texts = ensemble(self.embed_texts(prompts(labels, templates)), len(templates))
+        return [self._ranked(row, labels) for row in np.clip(self.embed_images(images) @ texts.T, -1, 1)]
+
+    def match(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> list[Pair]:
+        """The one-to-one assignment of pictures to texts with the greatest sum of cosines, by picture.
+
+        With more of one than of the other, the rest stay without. Needs the `eval` extra.
+        """
+        similarities = self.similarity(images, texts)
+        rows, columns = assign(similarities)
+        return [
+            Pair(image, text, float(similarities[image, text]))
+            for image, text in zip(rows, columns, strict=True)
+        ]
+
+    def predict_proba(
+        self,
+        images: Iterable[ImageInput] | ImageInput,
+        texts: Sequence[str] | str,
+        probability: Probability = "calibrated",
+    ) -> NDArray[np.float64]:
+        """Probability that picture i and text i match: float64 (n, 2), no match and match, rows sum to 1.
+
+        See `probability.match_probability`.
+        """
+        cosines = self._pair_cosines(images, texts)
+        return match_probability(cosines, self.spec, probability, self.match_spec)
+
+    def predict(
+        self,
+        images: Iterable[ImageInput] | ImageInput,
+        texts: Sequence[str] | str,
+        threshold: float = 0.5,
+    ) -> NDArray[np.int64]:
+        """Whether picture i and text i match: int64 (n,), 1 where the probability is at least `threshold`."""
+        return (self.predict_proba(images, texts)[:, 1] >= threshold).astype(np.int64)
+
+    def calibrate(
+        self,
+        images: Iterable[ImageInput] | ImageInput,
+        texts: Sequence[str] | str,
+        labels: ArrayLike,
+        *,
+        save: bool = True,
+    ) -> MatchSpec:
+        """Fit the match probability to pairs: picture i, text i, labels[i] 1 for a match and 0 for none.
+
+        save: keep the fit in the user's data folder, for every later Matcher with this model.
+        Raises InputError unless both labels occur.
+        """
+        self._fitted = fit_match(self._pair_cosines(images, texts), labels)
+        if save:
+            save_match(self._fitted, places.calibration(self.spec.identity))
+        return self._fitted
+
+    @property
+    def match_spec(self) -> MatchSpec | None:
+        """What turns cosines into match probabilities: a fit by `calibrate`, else the bundle's, else None."""
+        if self._fitted is None:
+            self._fitted = load_match(places.calibration(self.spec.identity))
+        return self._fitted or self.spec.match
+
+    def _pair_cosines(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> Float32:
+        pictures, words = self.embed_images(images), self.embed_texts(texts)
+        if len(pictures) != len(words):
+            raise InputError(f"there are {len(pictures)} pictures and {len(words)} texts", "Give pairs")
+        cosines: Float32 = np.clip((pictures * words).sum(axis=1), -1, 1)
+        return cosines
 
     def encode(self, jobs: Iterable[Job[K]]) -> Iterator[Encoded[K]]:
         """Run prepared pictures (`prepare`) through the image tower, in order, with bounded memory."""
@@ -187,65 +301,6 @@ class Matcher:
         spec = self.spec.image
         return preprocess(decode(image, name, shrink_to=spec.size, limits=self.limits).image, spec)
 
-    def _check_tokens(self, texts: Sequence[str], tokens: Tokens) -> None:
-        empty = np.flatnonzero(tokens.contents == 0)
-        if len(empty):
-            raise TextError(
-                f"text {empty[0]} ({_short(texts[empty[0]])}) is empty, or holds nothing the model reads"
-            )
-        length = self.spec.text.context_length
-        cut = np.flatnonzero(tokens.lengths > length)
-        if len(cut):
-            warnings.warn(
-                TextTruncatedWarning(
-                    f"{_these(texts, cut)} longer than the {length} tokens that {self.spec.name} reads "
-                    f"({tokens.lengths[cut].max()} tokens at most); the end was left out"
-                ),
-                stacklevel=3,
-            )
-        unseen = {row: script for row, text in enumerate(texts) if (script := self._unseen_script(text))}
-        if unseen:
-            rows = np.array(list(unseen))
-            warnings.warn(
-                UnseenScriptWarning(
-                    f"{_these(texts, rows)} in a script that {self.spec.name} never saw "
-                    f"({', '.join(sorted(set(unseen.values())))}); the results mean nothing"
-                ),
-                stacklevel=3,
-            )
-
-    def _unseen_script(self, text: str) -> str | None:
-        if not self.spec.scripts or text.isascii():
-            return None
-        scripts = filter(None, map(_script, unicodedata.normalize("NFC", text)))
-        return next((script for script in scripts if script not in self.spec.scripts), None)
-
-
-def _script(character: str) -> str | None:
-    """The script of a letter, by the first word of its Unicode name: LATIN, CYRILLIC, CJK and so on.
-
-    None for what all scripts share: digits, signs (µ, the Ω of ohm, ª), modifiers (ʻ).
-    """
-    words = unicodedata.name(character, "SIGN").split()
-    is_letter = unicodedata.category(character) in ("Lu", "Ll", "Lt", "Lo")
-    if not is_letter or {"SIGN", "INDICATOR", "SYMBOL", "MATHEMATICAL"} & set(words):
-        return None
-    return words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") else words[0]
-
-
-def _check_texts(texts: Sequence[str]) -> None:
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TextError(f"text {row} is {type(text).__name__}, not str")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise TextError(f"text {row} ({text!a:.60}) holds half a character, a lone surrogate") from error
-        if has_image_name(text) and os.path.isfile(text):
-            raise TextError(
-                f"text {row} ({_short(text)}) is the path of a picture", "Pass pictures to the image side"
-            )
-
 
 def _vector_of(result: Encoded[Any]) -> Float32:
     if isinstance(result.error, EncodingError):
@@ -260,33 +315,13 @@ def _several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
     """One picture counts as a list of one; an array is one unless it has a fourth axis."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image):
         return [images]
     return images
 
 
 def _name(image: ImageInput, number: int) -> str:
     return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
-
-
-def _these(texts: Sequence[str], rows: NDArray[np.int64]) -> str:
-    """Name some of the texts, as the subject of a sentence."""
-    if len(rows) > 1:
-        return f"{len(rows)} texts ({_listed(rows)}) are"
-    text = _short(texts[rows[0]])
-    return f"{text} is" if len(texts) == 1 else f"text {rows[0]} ({text}) is"
-
-
-def _listed(rows: Sequence[int] | NDArray[np.int64]) -> str:
-    return (
-        ("rows " if len(rows) > 1 else "row ")
-        + ", ".join(map(str, rows[:5]))
-        + (", …" if len(rows) > 5 else "")
-    )
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:39] + "…")
 
 
 def _writable(folder: Path) -> Path | None:

@@ -19,6 +19,11 @@ def model_cache() -> Path:
     return platformdirs.user_cache_path(APP, appauthor=False) / "openvino"
 
 
+def calibration(identity: str) -> Path:
+    """The match calibration that a user fitted for a model."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "calibration" / f"{identity}.json"
+
+
 def notices() -> Path:
     """One empty file for each notice that was shown and need not be shown again."""
     return platformdirs.user_state_path(APP, appauthor=False) / "notices"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -21,11 +21,13 @@ class Tokens:
 
     lengths: (n,) tokens in each whole text, start and end included, before anything was cut off.
     contents: (n,) tokens of each kept text that are not special; 0 means that nothing is left of it.
+    rest: of each row that was cut, what was cut off, as rows of ids (m, context_length).
     """
 
     ids: Int64
     lengths: Int64
     contents: Int64
+    rest: dict[int, Int64] = field(default_factory=dict)
 
 
 class Tokenize(Protocol):
@@ -65,11 +67,12 @@ class FastTokenizer:
             sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
             for encoding in encodings
         ]
-        return Tokens(
-            ids.reshape(-1, self._spec.context_length),
-            kept.sum(axis=1) + np.array(cut_off, np.int64),
-            contents,
-        )
+        rest = {
+            row: np.array([part.ids for part in encoding.overflowing], dtype=np.int64)
+            for row, encoding in enumerate(encodings)
+            if encoding.overflowing
+        }
+        return Tokens(ids, kept.sum(axis=1) + np.array(cut_off, np.int64), contents, rest)
 
     def _configure(self, path: Path) -> None:
         length, pad = self._spec.context_length, self._spec.pad_id

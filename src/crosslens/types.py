@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ Float32: TypeAlias = NDArray[np.float32]
 UInt8: TypeAlias = NDArray[np.uint8]
 Int64: TypeAlias = NDArray[np.int64]
 
-# What stands for one picture wherever crosslens takes one: a path, the bytes of an image file,
-# a Pillow image, or a uint8 array (h, w), (h, w, 3) or (h, w, 4).
-ImageInput: TypeAlias = "str | PathLike[str] | bytes | PILImage | NDArray[Any]"
+# What stands for one picture wherever crosslens takes one: a path, a data URI, base64, the bytes of an image
+# file, a binary file, a Pillow image, or a uint8 array (h, w), (h, w, 3) or (h, w, 4).
+ImageInput: TypeAlias = (
+    "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | NDArray[Any]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,27 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """A picture and a text that were matched, by their places in the lists given. similarity: cosine."""
+
+    image: int
+    text: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What could be embedded of a list.
+
+    vectors: float32 (m, d), unit norm; rows: int64 (m,), their places in the list; failures: the others.
+    """
+
+    vectors: Float32
+    rows: Int64
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far an indexing run has come. done counts failed files too; total: files to look into."""
 
@@ -106,7 +129,11 @@ class IndexReport:
 
 @dataclass(frozen=True, slots=True)
 class LibraryStats:
-    """Facts about a library. generation: counts committed changes; size: bytes on disk."""
+    """Facts about a library.
+
+    roots: what was indexed; missing: those that are not there now. generation: counts committed changes.
+    size: bytes on disk.
+    """
 
     path: str
     model: str
@@ -116,5 +143,6 @@ class LibraryStats:
     contents: int
     vectors: int
     roots: tuple[str, ...]
+    missing: tuple[str, ...]
     generation: int
     size: int

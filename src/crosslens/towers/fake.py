@@ -62,14 +62,21 @@ class FakeModel:
         self.text = _FakeTextTower()
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """One token a word, split at spaces, without regard to case."""
+        """One token a word, split at spaces, without regard to case and punctuation."""
         length = FAKE_SPEC.text.context_length
         ids: Int64 = np.full((len(texts), length), _PAD, dtype=np.int64)
-        words = [text.lower().split() for text in texts]
+        words = [[word.strip(".,;:!?\"'") for word in text.lower().split()] for text in texts]
         for row, line in enumerate(words):
             ids[row, : min(len(line), length)] = [_IDS.get(word, _OTHER) for word in line[:length]]
         lengths = np.array([len(line) for line in words], dtype=np.int64)
-        return Tokens(ids, lengths, np.minimum(lengths, length))
+        rest = {row: self._pieces(line[length:]) for row, line in enumerate(words) if len(line) > length}
+        return Tokens(ids, lengths, np.minimum(lengths, length), rest)
+
+    def _pieces(self, words: list[str]) -> Int64:
+        """What did not fit, cut into rows."""
+        length = FAKE_SPEC.text.context_length
+        starts = range(0, len(words), length)
+        return np.concatenate([self.tokenize([" ".join(words[i : i + length])]).ids for i in starts])
 
 
 def _with_darkness(rgb: NDArray[Any]) -> Float32:

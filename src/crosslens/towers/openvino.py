@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.errors import BundleError
+from crosslens.errors import BundleError, InputError
 from crosslens.models.bundle import Bundle
 from crosslens.models.spec import ModelSpec, TensorSpec
 from crosslens.tokenize import FastTokenizer
@@ -38,6 +38,9 @@ class OpenVinoModel:
     """
 
     def __init__(self, bundle: Bundle, precision: Precision = "auto", cache: Path | None = None) -> None:
+        if precision not in get_args(Precision):
+            wanted = ", ".join(get_args(Precision))
+            raise InputError(f"precision is {precision!r}", f"Wanted one of {wanted}")
         self._bundle = bundle
         self._cache = cache
         self._asked_precision = precision

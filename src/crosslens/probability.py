@@ -1,0 +1,127 @@
+"""From cosines to numbers that mean something: softmax confidence, and the probability of a match."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosslens.errors import InputError, UncalibratedWarning
+from crosslens.models.spec import MatchSpec, ModelSpec
+
+Probability = Literal["calibrated", "automm"]
+Float64 = NDArray[np.float64]
+
+# For a model without a fit: p = ½ at cosine 0.23, between the 0.18 of strangers and the 0.30 of pairs that
+# OpenAI's models typically give, as steep as 0.6 of the logit scale. A guess, and marked as one.
+_DEFAULT_STEEPNESS = 0.6
+_DEFAULT_MIDDLE = 0.23
+_NEWTON_STEPS = 100
+# Pulls a and b a little towards 0, so that pairs that can be separated perfectly have a finite fit.
+_RIDGE = 1e-3
+
+
+def softmax_confidence(similarities: ArrayLike, logit_scale: float) -> Float64:
+    """Softmax of logit_scale × similarities over the last axis: float64, same shape, rows sum to 1.
+
+    Says which of several texts fits best, never whether any fits. Finite for any finite input.
+    Source: CLIP (Radford et al. 2021), where logit_scale is learned; 100 for OpenAI's models.
+    """
+    logits = np.asarray(similarities, dtype=np.float64) * logit_scale
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(f"softmax needs at least one similarity in the last axis, got shape {logits.shape}")
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def match_probability(
+    cosines: ArrayLike,
+    spec: ModelSpec,
+    probability: Probability = "calibrated",
+    match: MatchSpec | None = None,
+) -> Float64:
+    """Probability that pairs with these cosines match: float64 (n, 2), no match and match, rows sum to 1.
+
+    probability: "calibrated" is sigmoid(a · cosine + b) with a and b fitted for the model; "automm" is
+    (cosine + 1) / 2, which calls nearly everything a match, for those who must compare with AutoMM.
+    match: a and b; None: the model's own, or a documented guess, warned of (UncalibratedWarning).
+    """
+    values = np.atleast_1d(np.asarray(cosines, dtype=np.float64))
+    if probability == "automm":
+        p = np.clip((values + 1) / 2, 0, 1)
+    elif probability == "calibrated":
+        match = match or spec.match or default_match(spec)
+        if not match.calibrated:
+            warnings.warn(
+                UncalibratedWarning(
+                    f"the match probabilities of {spec.name} are a guess: nobody fitted them. "
+                    "Fit them to pairs of yours with Matcher.calibrate"
+                ),
+                stacklevel=3,
+            )
+        p = _sigmoid(match.a * values + match.b)
+    else:
+        raise ValueError(f'probability is {probability!r}, wanted "calibrated" or "automm"')
+    return np.stack([1 - p, p], axis=-1)
+
+
+def default_match(spec: ModelSpec) -> MatchSpec:
+    """The guess for a model without a fit; see the head of this file."""
+    a = _DEFAULT_STEEPNESS * spec.logit_scale
+    return MatchSpec(a, -a * _DEFAULT_MIDDLE, calibrated=False, fitted_on="nothing")
+
+
+def fit_match(cosines: ArrayLike, labels: ArrayLike) -> MatchSpec:
+    """Fit a and b of sigmoid(a · cosine + b) to pairs, by Newton's method.
+
+    cosines: (n,); labels: (n,) of 0 (no match) and 1 (match), both present. Raises InputError.
+    Source: Platt, Probabilistic outputs for support vector machines, 1999; with a small ridge instead of
+    his smoothed targets.
+    """
+    x, y = np.asarray(cosines, dtype=np.float64).ravel(), np.asarray(labels, dtype=np.float64).ravel()
+    if x.shape != y.shape:
+        raise InputError(f"there are {len(x)} pairs and {len(y)} labels", "Give one label to a pair")
+    if not set(y.tolist()) <= {0.0, 1.0} or len(set(y.tolist())) < 2:
+        raise InputError("labels must be 0 and 1, and both must occur", "Add pairs that do not match")
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    weights = np.zeros(2)
+    for _ in range(_NEWTON_STEPS):
+        p = _sigmoid(design @ weights)
+        gradient = design.T @ (p - y) + _RIDGE * weights
+        hessian = (design * (p * (1 - p))[:, None]).T @ design + _RIDGE * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        # Far from the fit a full step may overshoot; 10 is far for a logit.
+        weights -= step / max(1.0, float(np.abs(step).max()) / 10)
+        if np.abs(step).max() < 1e-10:
+            break
+    matching = int(y.sum())
+    fitted_on = f"{matching} pairs that match and {len(y) - matching} that do not"
+    return MatchSpec(float(weights[0]), float(weights[1]), calibrated=True, fitted_on=fitted_on)
+
+
+def save_match(match: MatchSpec, path: Path) -> None:
+    """Keep a fit for later processes. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps({"a": match.a, "b": match.b, "fitted_on": match.fitted_on}))
+    draft.replace(path)
+
+
+def load_match(path: Path) -> MatchSpec | None:
+    """A fit that was kept; None where there is none, or it is not whole."""
+    try:
+        kept = json.loads(path.read_text())
+        a, b, fitted_on = float(kept["a"]), float(kept["b"]), str(kept["fitted_on"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return MatchSpec(a, b, calibrated=True, fitted_on=fitted_on)
+
+
+def _sigmoid(logits: Float64) -> Float64:
+    """Without overflow at either end."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))
