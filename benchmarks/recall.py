@@ -92,6 +92,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--model", default="starter")
     arguments = parser.parse_args()
+    if not (arguments.data / "captions.tsv").is_file():
+        parser.error(
+            f"{arguments.data} has no captions.tsv: give --data, a folder with images/ and captions.tsv"
+        )
     captions = read_captions(arguments.data)
     to_image, to_text = by_matcher(arguments.model, arguments.data, captions)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,6 +6,7 @@ in the folder demo/ and stays there to play with.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -28,7 +29,9 @@ def run(*arguments: str) -> None:
     """Show a command and run it."""
     print(f"\n$ crosslens {shlex.join(arguments)}", flush=True)
     crosslens = Path(sys.executable).with_name("crosslens")
-    status = subprocess.run([crosslens, *arguments], cwd=ROOT, check=False).returncode
+    # Its own place for what was said once, so that your first run of your own is greeted too.
+    environment = {**os.environ, "XDG_STATE_HOME": str(DEMO / "state")}
+    status = subprocess.run([crosslens, *arguments], cwd=ROOT, env=environment, check=False).returncode
     if status:
         sys.exit(status)
 

@@ -21,7 +21,8 @@ from crosslens.errors import (
 )
 from crosslens.store import scan as scan_module
 from crosslens.store import schema
-from crosslens.store.catalog import Catalog, Entry, ModelRecord, Root, from_sql, is_below, to_sql
+from crosslens.store.catalog import Catalog, Entry, ModelRecord, Root
+from crosslens.store.paths import from_sql, is_below, to_sql
 from crosslens.store.scan import Scan
 from crosslens.store.schema import APPLICATION_ID, DATABASE, VERSION, explained, open_database
 from crosslens.types import Item

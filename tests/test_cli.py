@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import crosslens
 from crosslens.cli import main
-from crosslens.cli.render import ProgressLines
+from crosslens.cli.progress import ProgressLines
 from crosslens.types import Progress
 
 Run = Callable[..., "Done"]
@@ -238,7 +239,7 @@ def test_a_script_the_model_never_saw_is_warned_of(run: Run, pictures: Path, tmp
         (("index", "-L", "{library}", "--model", "starter"), "was made with model 'fake'"),
         (("index", "-L", "{tmp}/new"), "Name a folder of pictures to index"),
         (("score", "{tmp}/gone.jpg", "red", "--model", "fake"), "gone.jpg: there is no such file"),
-        (("stats", "-L", "{tmp}/none"), "Make one with: crosslens index FOLDER"),
+        (("stats", "-L", "{tmp}/none"), "Make one with: crosslens index -L"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_1(
@@ -270,6 +271,134 @@ def test_a_file_name_cannot_steer_the_terminal(run: Run, paint: Callable[..., Pa
 
 def test_version_is_the_package_version(run: Run) -> None:
     assert run("--version").out == f"crosslens {crosslens.__version__}\n"
+
+
+# -- classify, match, embed ------------------------------------------------------------------------
+
+
+def test_classify_ranks_labels_from_options_and_a_file(run: Run, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("blue\n\ngreen\n")
+    done = run("classify", pictures / "red.png", pictures / "blue.png", "--label", "red",
+               "--labels", tmp_path / "labels.txt", "--model", "fake")  # fmt: skip
+    lines = done.out.splitlines()
+    assert lines[0] == str(pictures / "red.png")
+    assert lines[1].split() == ["100.0%", "red"]
+    assert lines[5].split() == ["100.0%", "blue"]
+
+
+def test_classify_json_is_one_object_a_picture(run: Run, pictures: Path) -> None:
+    done = run("classify", pictures / "red.png", "--label", "red", "--label", "blue", "--template", "{}",
+               "--model", "fake", "--json")  # fmt: skip
+    assert done.json["image"] == str(pictures / "red.png")
+    assert [label["text"] for label in done.json["labels"]] == ["red", "blue"]  # type: ignore[index,union-attr]
+
+
+def test_classify_without_labels_is_a_mistake(run: Run, pictures: Path) -> None:
+    assert "there are no labels" in run("classify", pictures / "red.png", "--model", "fake").err
+
+
+def test_match_shows_every_row_and_names_those_that_fail(run: Run, pictures: Path) -> None:
+    table = pictures / "pairs.csv"
+    table.write_text("file,says\nred.png,red\nred.png,blue\ngone.png,red\n")
+    columns = ("--image-column", "file", "--text-column", "says", "--model", "fake")
+    done = run("match", table, *columns)
+    assert done.status == 1
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        ("0.993", "1.0000", "red"),
+        ("0.007", "0.0000", "blue"),
+    ]
+    assert done.err == "warning: gone.png: there is no such file\n"
+    answers = [json.loads(line) for line in run("match", table, *columns, "--json").out.splitlines()]
+    assert answers[0]["probability"] == pytest.approx(1 / (1 + 2.718281828**-5))
+    assert answers[2] == {"image": "gone.png", "error": "there is no such file"}
+
+
+def test_embed_writes_pictures_with_their_ids_and_names_failures(
+    run: Run, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "bad.png").touch()
+    done = run("embed", pictures, "--out", tmp_path / "v.npy", "--model", "fake")
+    assert done.status == 1
+    assert done.out.splitlines()[0] == f"4 vectors of 4 numbers in {tmp_path / 'v.npy'}"
+    assert f"{pictures / 'bad.png'}: the file is empty" in done.out
+    ids = json.loads((tmp_path / "v.ids.json").read_text())
+    vectors = np.load(tmp_path / "v.npy")
+    assert vectors[ids.index(str(pictures / "red.png"))].tolist() == [1, 0, 0, 0]
+
+
+def test_embed_writes_texts(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("red\nblue\n")
+    done = run(
+        "embed", "--texts", tmp_path / "texts.txt", "--out", tmp_path / "v.npy", "--model", "fake", "--json"
+    )
+    assert done.json == {"file": str(tmp_path / "v.npy"), "vectors": 2, "dimension": 4, "failures": []}
+    assert json.loads((tmp_path / "v.ids.json").read_text()) == ["red", "blue"]
+
+
+def test_embed_wants_pictures_or_texts(run: Run, tmp_path: Path) -> None:
+    assert run("embed", "--out", tmp_path / "v.npy").status == 2
+    (tmp_path / "texts.txt").write_text("red\n")
+    done = run(
+        "embed", "--texts", tmp_path / "texts.txt", "--out", tmp_path / "none" / "v.npy", "--model", "fake"
+    )
+    assert "none/v.npy cannot be written (No such file or directory)" in done.err
+
+
+def test_remove_and_list(run: Run, library: Path, pictures: Path) -> None:
+    listed = [line.split("\t") for line in run("list", "-L", library).out.splitlines()]
+    assert [Path(path).stem for _, path in listed] == ["blue", "green", "red", "yellow"]
+    done = run("remove", "-L", library, listed[0][0], pictures / "red.png")
+    assert done.out == f"2 forgotten; library {library}: 2 pictures\n"
+    left = [json.loads(line) for line in run("list", "-L", library, "--json").out.splitlines()]
+    assert [Path(item["path"]).stem for item in left] == ["green", "yellow"]
+    assert "score" not in left[0]
+    assert "is not in library" in run("remove", "-L", library, pictures / "red.png").err
+
+
+def test_several_words_need_no_quotes(run: Run, library: Path) -> None:
+    assert run("search", "-L", library, "something", "red", "--json").json["query"] == {
+        "text": "something red"
+    }
+
+
+def test_two_pictures_are_refused_rather_than_one_dropped(run: Run, library: Path, pictures: Path) -> None:
+    done = run("search", "-L", library, "--image", pictures / "red.png", "--image", pictures / "blue.png")
+    assert done.status == 2
+    assert "--image can be given once" in done.err
+
+
+def test_lines_of_many_searches_begin_with_the_query(run: Run, library: Path, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("red\nblue\n")
+    lines = run("search", "-L", library, "--queries", tmp_path / "queries.txt", "-k", "1").out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["red", "blue"]
+
+
+def test_an_offline_folder_is_named_with_the_way_to_forget_it(
+    run: Run, library: Path, pictures: Path
+) -> None:
+    pictures.rename(pictures.with_name("unplugged"))
+    out = run("index", "-L", library).out
+    assert f"4 offline, kept because {pictures} is missing or empty" in out
+    assert "crosslens remove FOLDER" in out
+    assert f"indexed    {pictures} (missing)" in run("stats", "-L", library).out
+
+
+def test_doctor_looks_at_the_library_it_is_pointed_at(run: Run, library: Path) -> None:
+    assert "4 items, model fake, searched" in run("doctor", "-L", library).out
+    (library / "library.sqlite3").write_bytes(b"garbage" * 1000)
+    done = run("doctor", "-L", library)
+    assert done.status == 1
+    assert "FAILED  library" in done.out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_an_output_that_is_full_is_one_clear_line(library: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "crosslens", "search", "-L", library, "red"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written (No space left on device)\n"
 
 
 # -- as processes ----------------------------------------------------------------------------------

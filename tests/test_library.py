@@ -18,6 +18,7 @@ import pytest
 from crosslens import Hit, Library, Matcher, Progress, indexing
 from crosslens.errors import (
     ImageNotFoundError,
+    InputError,
     LibraryBusyError,
     LibraryError,
     LibraryModelError,
@@ -26,6 +27,7 @@ from crosslens.errors import (
     TextError,
     UnreadableImageError,
 )
+from crosslens.models.catalogue import CATALOGUE
 from crosslens.search.query import Term, mix
 from crosslens.towers.fake import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
@@ -996,3 +998,101 @@ def test_a_file_where_the_library_should_be_is_named(library: Library, pictures:
     folder.touch()
     with pytest.raises(LibraryError, match=str(folder)):
         library.index(pictures)
+
+
+# -- remove, get, items ----------------------------------------------------------------------------
+
+
+def test_items_are_removed_by_id_by_path_and_by_folder(library: Library, paint: Paint) -> None:
+    red, green, blue = paint("red.png"), paint("sub/green.png"), paint("sub/blue.png")
+    library.index(red.parent)
+    ids = {Path(item.path).name: item.id for item in library.items()}
+    assert library.remove([ids["red.png"]]) == 1
+    assert library.get(ids["red.png"]) is None
+    assert library.remove([green.parent]) == 2
+    assert list(library.items()) == []
+    assert library.search("red") == []
+    assert all(path.exists() for path in (red, green, blue))
+    assert library.index().added == 3
+
+
+def test_a_folder_that_is_gone_for_good_can_be_forgotten(library: Library, paint: Paint) -> None:
+    kept, gone = paint("kept/red.png").parent, paint("gone/blue.png").parent
+    library.index([kept, gone])
+    gone.rename(gone.with_name("elsewhere"))
+    assert library.index().offline == 1
+    assert library.stats().missing == (str(gone),)
+    assert library.remove([str(gone)]) == 1
+    assert library.stats().roots == (str(kept),)
+    assert library.index().offline == 0
+
+
+def test_what_is_not_in_the_library_cannot_be_removed_and_nothing_is(
+    library: Library, pictures: Path
+) -> None:
+    library.index(pictures)
+    with pytest.raises(InputError, match=r"none\.png is not in library"):
+        library.remove([str(pictures / "red.png"), str(pictures / "none.png")])
+    with pytest.raises(InputError, match="999 is not in library"):
+        library.remove([999])
+    assert library.stats().items == 4
+
+
+def test_an_item_is_got_by_its_id_with_its_facts(library: Library, pictures: Path) -> None:
+    library.index(pictures)
+    for item in library.items():
+        assert library.get(item.id).path == item.path  # type: ignore[union-attr]
+        assert (item.width, item.height, item.online) == (16, 16, True)
+    assert [Path(item.path).stem for item in library.items()] == ["blue", "green", "red", "yellow"]
+
+
+def test_a_library_of_more_than_a_page_lists_every_item(library: Library, paint: Paint) -> None:
+    first = paint("0.png", "red")
+    for number in range(1, 2100):
+        os.link(first, first.with_name(f"{number}.png"))
+    library.index(first.parent)
+    assert len({item.id for item in library.items()}) == 2100
+
+
+def test_a_model_that_moved_is_found_again(folder: Path, pictures: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(CATALOGUE["starter"].folder, tmp_path / "bundle")
+    with Library.open(folder, bundle) as library:
+        library.index(pictures)
+    moved = bundle.rename(tmp_path / "moved")
+    with Library.open(folder) as library, pytest.raises(LibraryModelError, match="--model NEW_PLACE"):
+        library.search("red")
+    with Library.open(folder, moved) as library:
+        assert library.index().unchanged == 4
+    with Library.open(folder) as library:
+        assert len(library.search("red")) == 4
+
+
+def test_several_things_may_be_unwanted(library: Library, pictures: Path) -> None:
+    library.index(pictures)
+    both = [hit.path for hit in library.search("yellow", without=["red", "blue"])]
+    assert both != [hit.path for hit in library.search("yellow", without="blue")]
+
+
+def test_a_search_takes_one_text(library: Library, pictures: Path) -> None:
+    library.index(pictures)
+    with pytest.raises(QueryError, match="search_many"):
+        library.search(["red", "blue"])  # type: ignore[arg-type]
+
+
+def test_a_file_in_an_indexed_folder_is_no_root_of_its_own(library: Library, pictures: Path) -> None:
+    library.index([pictures / "red.png", pictures])
+    library.index(pictures / "blue.png")
+    assert library.stats().roots == (str(pictures),)
+    assert library.stats().items == 4
+
+
+def test_a_file_that_was_never_readable_is_no_root(library: Library, pictures: Path) -> None:
+    (pictures / "bad.png").touch()
+    assert len(library.index(pictures / "bad.png").failures) == 1
+    assert library.stats().roots == ()
+
+
+def test_a_pipe_named_as_a_source_is_refused(library: Library, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UnreadableImageError, match="no regular file"):
+        library.index(tmp_path / "pipe.jpg")

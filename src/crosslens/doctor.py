@@ -21,6 +21,7 @@ from crosslens import places
 from crosslens.library import Library
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
+from crosslens.store.schema import DATABASE
 from crosslens.towers.openvino import available_cores
 from crosslens.types import UInt8
 
@@ -93,13 +94,15 @@ def examine(library: Path) -> Checkup:
             "model cache": f"{places.model_cache()}{_size(places.model_cache())}",
         },
     }
-    tests = (
+    tests = [
         _test("text vectors are the reference's", _golden),
         _test("precision in use against float32", lambda: _agreement(matcher)),
         _test("index and search", lambda: _round_trip(matcher)),
         _test("speed", lambda: _speed(matcher)),
-    )
-    return Checkup(facts, tests)
+    ]
+    if (library / DATABASE).exists():
+        tests.append(_test("library", lambda: _library(library)))
+    return Checkup(facts, tuple(tests))
 
 
 def _test(name: str, run: Callable[[], tuple[bool, str]]) -> SelfTest:
@@ -134,6 +137,14 @@ def _round_trip(matcher: Matcher) -> tuple[bool, str]:
             library.index(folder)
             found = sum(library.search(image=name, k=1)[0].path == name for name in names)
     return found == len(names), f"{found} of {len(names)} pictures found themselves"
+
+
+def _library(folder: Path) -> tuple[bool, str]:
+    with Library.open(folder) as library:
+        stats = library.stats()
+        if stats.items:
+            library.search(image=np.zeros((8, 8, 3), np.uint8), k=1)
+    return True, f"{stats.items:,} items, model {stats.model}, searched"
 
 
 def _speed(matcher: Matcher) -> tuple[bool, str]:

@@ -22,7 +22,8 @@ from crosslens.errors import ImageError
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
 from crosslens.read import walk
-from crosslens.store.catalog import Catalog, Entry, Root, is_below
+from crosslens.store.catalog import Catalog, Entry, Root
+from crosslens.store.paths import is_below
 from crosslens.store.scan import Scan
 from crosslens.towers.openvino import available_cores
 from crosslens.types import Failure, IndexReport, Item, Progress, UInt8
@@ -87,6 +88,14 @@ class IndexRun:
             self._scan.add(root, self._walk(root, skip - {root.path}))
         self._tally.pending, self._tally.unchanged = self._scan.counts()
         self._report(force=True)
+        try:
+            self._encode_pending()
+            self._remove_missing(present)
+        finally:
+            self._report(force=True)  # what was committed, also when interrupted
+        return self.report()
+
+    def _encode_pending(self) -> None:
         batch: list[Encoded[_File]] = []
         for result in self._matcher.encode(self._jobs()):
             batch.append(result)
@@ -94,9 +103,6 @@ class IndexRun:
                 self._commit(batch)
                 batch = []
         self._commit(batch)
-        self._remove_missing(present)
-        self._report(force=True)
-        return self.report()
 
     def report(self) -> IndexReport:
         """What was done so far."""
@@ -121,8 +127,13 @@ class IndexRun:
         if not paths:
             return list(known.values())
         chosen: dict[str, Root] = {}
+        folders = [os.path.abspath(path) for path in paths if os.path.isdir(path)]
         for path in paths:
             absolute = os.path.abspath(path)
+            if os.path.isfile(absolute):
+                # A file in a folder that is indexed belongs to it; the folder is brought up to date.
+                above = [folder for folder in {*known, *folders} if is_below(absolute, folder)]
+                absolute = max(above, key=len, default=absolute)
             if absolute not in known:
                 known[absolute] = self._catalog.add_root(absolute, mount_of(absolute))
             chosen[absolute] = known[absolute]
@@ -239,7 +250,7 @@ class IndexRun:
             self._catalog.remove(missing)
             self._tally.removed += len(missing)
         for root in present:
-            if root.is_file and not os.path.lexists(root.path) and not self._catalog.count_in(root):
+            if root.is_file and not self._catalog.count_in(root):  # deleted, or never readable
                 self._catalog.remove_root(root)
 
     # -- saying so --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,13 +23,15 @@ from crosslens.errors import (
     LibraryModelError,
     LibraryNotFoundError,
     QueryError,
+    UnknownModelError,
+    UnreadableImageError,
 )
 from crosslens.indexing import IndexRun, OnProgress
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
-from crosslens.store.catalog import Catalog, ModelRecord
+from crosslens.store.catalog import Catalog, ItemRow, ModelRecord
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats
@@ -96,7 +98,7 @@ class Library:
         """The matcher with the library's model."""
         self._look()
         if self._matcher is None:
-            self._matcher = self._asked_matcher or Matcher(self._model_name())
+            self._matcher = self._asked_matcher or self._remembered_matcher()
         self._check_model(self._matcher)
         return self._matcher
 
@@ -125,6 +127,12 @@ class Library:
         self._check_sources(paths)
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            return self._index(paths, on_progress)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Be the only process that writes."""
         import filelock  # here, because it is slow to import and a search needs none
 
         lock = filelock.FileLock(self._folder / _LOCK)
@@ -137,7 +145,7 @@ class Library:
                     "Wait until it has finished",
                 ) from error
         try:
-            return self._index(paths, on_progress)
+            yield
         finally:
             lock.release()
 
@@ -147,12 +155,37 @@ class Library:
             self._catalog.close()
         self._catalog = catalog = Catalog(self._folder, create=True)
         self._check_model(matcher)  # another process may have made it meanwhile
-        if catalog.model() is None:
-            record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
+        record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
+        if catalog.model() != record:  # new, or the same model in another place
             catalog.set_model(record)
         report = IndexRun(catalog, matcher, on_progress).run(paths)
         self._matrix = open_matrix(catalog, self._model())
         return report
+
+    def remove(self, targets: Iterable[str | os.PathLike[str] | int]) -> int:
+        """Forget items by id, by path, or by a folder above them; returns how many. No picture is deleted.
+
+        A folder that was indexed is forgotten with all its items, missing or not. A picture in a folder that
+        stays indexed comes back with the next `index`, unless .crosslensignore names it.
+        Raises InputError for what is not in the library; then nothing is removed.
+        """
+        self._existing().close()
+        with self._locked():
+            self._catalog = catalog = Catalog(self._folder, create=True)
+            removed = catalog.forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
+            self._matrix = None
+        return removed
+
+    def get(self, number: int) -> Hit | None:
+        """An item by its id, as a Hit with score NaN; None when there is no such item."""
+        rows = self._existing().items([number])
+        return _hit(rows[0], float("nan")) if rows else None
+
+    def items(self) -> Iterator[Hit]:
+        """Every item, by path, as Hits with score NaN; read as they are taken."""
+        self._model()
+        for row in self._existing().all_items():
+            yield _hit(row, float("nan"))
 
     # -- search -----------------------------------------------------------------------------------
 
@@ -161,23 +194,29 @@ class Library:
         text: str | None = None,
         *,
         image: ImageInput | None = None,
-        without: str | None = None,
+        without: str | Sequence[str] | None = None,
         k: int = 10,
     ) -> list[Hit]:
         """The k items nearest to what is asked for, best first.
 
-        text, image: what to look for, one or both. without: what should not be in the result.
+        text, image: what to look for, one or both. without: what should not be in the result, one text or
+        several.
         Terms are mixed as `search.query` says. Fewer than k come back only when the library has fewer.
         Raises QueryError, TextError, ImageError, LibraryNotFoundError.
         """
         if text is None and image is None:
-            raise QueryError("the search asks for nothing", "Give a text, a picture, or both")
+            asked = "nothing" if without is None else "nothing but what should not be there"
+            raise QueryError(f"the search asks for {asked}", "Give a text, a picture, or both")
+        if text is not None and not isinstance(text, str):
+            raise QueryError(
+                f"the text to search for is {type(text).__name__}", "Use search_many for several"
+            )
         covariance = self._current().covariance
         terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
         if image is not None:
             terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
         if without is not None:
-            terms.append(Term(self.matcher.embed_texts(without)[0], WITHOUT_WEIGHT))
+            terms += [Term(vector, WITHOUT_WEIGHT) for vector in self.matcher.embed_texts(without)]
         query = mix(terms, covariance)
         return self._hits(query[None], k)[0]
 
@@ -195,13 +234,12 @@ class Library:
         items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
         return [
             [
-                Hit(row.id, row.path, float(score), row.online, row.width, row.height, row.size,
-                    row.modified_ns / 10**9)
+                _hit(row, float(score))
                 for number, score in zip(line, line_scores, strict=True)
                 if (row := items.get(int(number))) is not None
             ]
             for line, line_scores in zip(ids, scores, strict=True)
-        ]  # fmt: skip
+        ]
 
     # -- facts ------------------------------------------------------------------------------------
 
@@ -218,6 +256,7 @@ class Library:
             contents=counts["contents"],
             vectors=counts["vectors"],
             roots=tuple(root.path for root in catalog.roots()),
+            missing=tuple(root.path for root in catalog.roots() if not root.online),
             generation=catalog.stamp()[1],
             size=catalog.size() + derived_size(self._folder),
         )
@@ -243,16 +282,27 @@ class Library:
             )
         return record
 
-    def _model_name(self) -> str:
+    def _remembered_matcher(self) -> Matcher:
         record = self._catalog.model() if self._catalog is not None else None
-        return record.name if record is not None else STARTER
+        try:
+            return Matcher(record.name if record is not None else STARTER)
+        except UnknownModelError as error:
+            name = record.name if record is not None else STARTER
+            raise LibraryModelError(
+                f"library {self._folder} was made with the model in {name}, which is not there any more",
+                f"Tell where it is now: crosslens index -L {self._folder} --model NEW_PLACE",
+            ) from error
 
     def _check_sources(self, paths: Sequence[str]) -> None:
         """Refuse what is neither on the disk nor known; a known folder may be missing (an unplugged disk)."""
         known = {root.path for root in self._catalog.roots()} if self._catalog is not None else set()
         for path in paths:
-            if not os.path.lexists(path) and os.path.abspath(path) not in known:
-                raise ImageNotFoundError(path, "there is no such file or folder", "Check the spelling")
+            if not path or (not os.path.lexists(path) and os.path.abspath(path) not in known):
+                raise ImageNotFoundError(
+                    path or "''", "there is no such file or folder", "Check the spelling"
+                )
+            if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+                raise UnreadableImageError(path, "this is no regular file", "Name pictures or folders")
 
     def _check_model(self, matcher: Matcher) -> None:
         record = self._catalog.model() if self._catalog is not None else None
@@ -276,3 +326,8 @@ class Library:
                 "Move the folder away and index again",
             )
         return self._matrix
+
+
+def _hit(row: ItemRow, score: float) -> Hit:
+    modified = row.modified_ns / 10**9
+    return Hit(row.id, row.path, score, row.online, row.width, row.height, row.size, modified)

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from crosslens import places
+from crosslens.cli.progress import ProgressBar, ProgressLines
 from crosslens.cli.render import Output
-from crosslens.errors import QueryError, TextError
+from crosslens.errors import ImageNotFoundError, QueryError, TextError
 from crosslens.library import Library
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
+from crosslens.probability import match_probability
+from crosslens.read import walk
+from crosslens.tables import column, read_table, write_vectors
+from crosslens.types import Failure, Progress
+from crosslens.zeroshot import TEMPLATES
 
+T = TypeVar("T")
+
+_PAGE = 512
 _STARTER_NOTICE = (
     "using 'starter', the small embedded model: English, everyday things. "
     "For a full CLIP: crosslens index --model BUNDLE_FOLDER (docs/models.md)"
@@ -26,12 +37,21 @@ class Terminated(KeyboardInterrupt):
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """What a classification chooses from. file: more labels, one a line."""
+
+    labels: list[str]
+    file: str | None
+    templates: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What a search asks for."""
 
     text: str | None
     image: str | None
-    without: str | None
+    without: list[str]
 
 
 def index(
@@ -58,8 +78,8 @@ def search(output: Output, folder: Path | None, query: Query, k: int) -> int:
     with Library.open(folder) as library:
         library.stats()
         _say_once(output, library.matcher)
-        hits = library.search(query.text, image=query.image, without=query.without, k=k)
-        asked = {"text": query.text, "image": query.image, "without": query.without}
+        hits = library.search(query.text, image=query.image, without=query.without or None, k=k)
+        asked = {"text": query.text, "image": query.image, "without": ", ".join(query.without) or None}
         output.hits({name: value for name, value in asked.items() if value is not None}, hits)
     return 0
 
@@ -73,7 +93,7 @@ def search_many(output: Output, folder: Path | None, queries: str, k: int) -> in
         library.stats()
         _say_once(output, library.matcher)
         for text, hits in zip(texts, library.search_many(texts, k=k), strict=True):
-            output.hits({"text": text}, hits)
+            output.hits({"text": text}, hits, many=True)
     return 0
 
 
@@ -82,6 +102,80 @@ def score(output: Output, image: str, texts: Sequence[str], model: str) -> int:
     matcher = Matcher(model)
     _say_once(output, matcher)
     output.scores(matcher, image, matcher.embed_images([image])[0], matcher.embed_texts(texts), texts)
+    return 0
+
+
+def classify(output: Output, images: Sequence[str], choice: Labels, model: str) -> int:
+    """Labels for pictures."""
+    labels = [*choice.labels]
+    if choice.file is not None:
+        labels += [line.strip() for line in _read_lines(choice.file) if line.strip()]
+    if not labels:
+        raise QueryError("there are no labels", "Give --label several times, or --labels FILE")
+    matcher = Matcher(model)
+    _say_once(output, matcher)
+    ranked = matcher.classify(images, labels, choice.templates or TEMPLATES)
+    for image, row in zip(images, ranked, strict=True):
+        output.labels(image, row)
+    return 0
+
+
+def match(output: Output, table: str, image_column: str, text_column: str, model: str) -> int:
+    """Pairs of a table. A row whose picture cannot be read is shown with the reason."""
+    matcher = Matcher(model)
+    _say_once(output, matcher)
+    failed = 0
+    rows = column(read_table(table), image_column, table)
+    for page in _pages(rows, _PAGE):
+        texts = [text for _, text in column(iter(row for row, _ in page), text_column, table)]
+        images = [_beside(table, image) for _, image in page]
+        found = matcher.embed_images(images, on_error="skip")
+        good = found.rows.tolist()
+        vectors = matcher.embed_texts([texts[row] for row in good])
+        cosines = (found.vectors * vectors).sum(axis=1).clip(-1, 1)
+        p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
+        pairs = [(page[row][1], texts[row]) for row in good]
+        output.pairs(pairs, cosines.tolist(), p.tolist(), found.failures)
+        failed += len(found.failures)
+    return 1 if failed else 0
+
+
+def embed(output: Output, sources: Sequence[str], texts: str | None, out: str, model: str) -> int:
+    """Vectors to a file. Pictures that cannot be read are named and left out; the ids say which are there."""
+    matcher = Matcher(model)
+    _say_once(output, matcher)
+    failures: list[Failure] = []
+    if texts is not None:
+        ids = [line for line in _read_lines(texts) if line.strip()]
+        vectors = matcher.embed_texts(ids)
+    else:
+        paths = _pictures(sources, failures)
+        progress = output.progress()
+        with progress:
+            found = matcher.embed_images(_counted(paths, progress), on_error="skip")
+        failures += found.failures
+        ids, vectors = [paths[row] for row in found.rows.tolist()], found.vectors
+    try:
+        write_vectors(out, ids, vectors)
+    except OSError as error:
+        raise QueryError(f"{out} cannot be written ({error.strerror})") from error
+    output.embedded(out, vectors.shape, failures)
+    return 1 if failures else 0
+
+
+def remove(output: Output, folder: Path | None, targets: Sequence[str]) -> int:
+    """Forget items."""
+    with Library.open(folder) as library:
+        numbers = [int(t) if t.isdecimal() and not os.path.lexists(t) else t for t in targets]
+        output.removed(library.remove(numbers), library.stats())
+    return 0
+
+
+def list_items(output: Output, folder: Path | None) -> int:
+    """Everything in a library."""
+    with Library.open(folder) as library:
+        for item in library.items():
+            output.item(item)
     return 0
 
 
@@ -99,6 +193,41 @@ def doctor(output: Output, folder: Path | None) -> int:
     checkup = examine(folder or places.default_library())
     output.checkup(checkup)
     return 0 if checkup.healthy else 1
+
+
+def _pictures(sources: Sequence[str], failures: list[Failure]) -> list[str]:
+    """Paths of the pictures in files and folders."""
+    paths = []
+    for source in sources:
+        if not os.path.lexists(source):
+            raise ImageNotFoundError(source, "there is no such file or folder", "Check the spelling")
+        found = walk(
+            source,
+            skip=frozenset(),
+            on_error=lambda path, reason: failures.append(Failure(path, reason)),
+            on_ignored=lambda _path, _reason: None,
+        )
+        paths += [item.path for item in found]
+    return paths
+
+
+def _counted(paths: Sequence[str], progress: ProgressBar | ProgressLines) -> Iterator[str]:
+    """The paths, telling the progress as they are taken."""
+    for number, path in enumerate(paths):
+        progress.update(Progress(number, len(paths), 0, number))
+        yield path
+
+
+def _pages(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    rows = iter(rows)
+    while page := list(islice(rows, size)):
+        yield page
+
+
+def _beside(table: str, image: str) -> str:
+    """A picture named in a table: its path as it stands, or beside the table."""
+    beside = os.path.join(os.path.dirname(table), image)
+    return beside if not os.path.exists(image) and os.path.exists(beside) else image
 
 
 def _read_lines(path: str) -> list[str]:

@@ -37,6 +37,7 @@ LibraryOption = Annotated[
         help="Folder of the library; the default is in your data folder.",
     ),
 ]
+ModelOption = Annotated[str, typer.Option(help="Model: a name or a bundle folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -69,14 +70,17 @@ def index(
 
 @app.command()
 def search(
-    text: Annotated[Optional[str], typer.Argument(help="What to look for, in words.")] = None,  # noqa: UP045
+    text: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="[TEXT]", help="What to look for, in words."),
+    ] = None,
     image: Annotated[
-        Optional[str],  # noqa: UP045
+        Optional[list[str]],  # noqa: UP045
         typer.Option("--image", metavar="FILE", help="Look for pictures like this one."),
     ] = None,
     without: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--without", metavar="TEXT", help="What should not be in them."),
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--without", metavar="TEXT", help="What should not be in them; may be repeated."),
     ] = None,
     queries: Annotated[
         Optional[str],  # noqa: UP045
@@ -93,22 +97,96 @@ def search(
 ) -> None:
     """Find pictures by words, by a picture, or by both."""
     output = Output(json=json, thumbnails=thumbnails)
-    if queries is not None and (text is not None or image is not None or without is not None):
+    if queries is not None and (text or image or without):
         raise typer.BadParameter("--queries stands alone: give no TEXT, --image or --without beside it")
+    if image and len(image) > 1:
+        raise typer.BadParameter("--image can be given once")
     if queries is not None:
         raise typer.Exit(call.search_many(output, library, queries, k))
-    raise typer.Exit(call.search(output, library, call.Query(text, image, without), k))
+    words = " ".join(text) if text else None
+    query = call.Query(words, image[0] if image else None, without or [])
+    raise typer.Exit(call.search(output, library, query, k))
 
 
 @app.command()
 def score(
     image: Annotated[str, typer.Argument(help="A picture.")],
     texts: Annotated[list[str], typer.Argument(metavar="TEXT…", help="Texts to compare it with.")],
-    model: Annotated[str, typer.Option(help="Model: a name or a bundle folder.")] = "starter",
+    model: ModelOption = "starter",
     json: JsonOption = False,
 ) -> None:
     """Compare a picture with texts: similarity, and softmax confidence over the texts."""
     raise typer.Exit(call.score(Output(json=json), image, texts, model))
+
+
+@app.command()
+def classify(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures.")],
+    label: Annotated[Optional[list[str]], typer.Option("--label", help="A label; give several.")] = None,  # noqa: UP045
+    labels: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--labels", metavar="FILE", help="Labels, one a line."),
+    ] = None,
+    template: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--template", help='Prompt with "{}" for the label; several are averaged.'),
+    ] = None,
+    model: ModelOption = "starter",
+    json: JsonOption = False,
+) -> None:
+    """Say which label fits each picture best, with softmax confidence."""
+    choice = call.Labels(label or [], labels, template or [])
+    raise typer.Exit(call.classify(Output(json=json), images, choice, model))
+
+
+@app.command()
+def match(
+    table: Annotated[str, typer.Argument(metavar="FILE", help="CSV, TSV, JSON Lines or Parquet.")],
+    image_column: Annotated[str, typer.Option("--image-column", help="Column with paths of pictures.")],
+    text_column: Annotated[str, typer.Option("--text-column", help="Column with texts.")],
+    model: ModelOption = "starter",
+    json: JsonOption = False,
+) -> None:
+    """Say for every row of a table how probably its picture and its text belong together."""
+    raise typer.Exit(call.match(Output(json=json), table, image_column, text_column, model))
+
+
+@app.command()
+def embed(
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help=".npy, .safetensors or .parquet.")],
+    sources: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(metavar="DIR…", help="Pictures, or folders of them."),
+    ] = None,
+    texts: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--texts", metavar="FILE", help="Embed texts: one a line; '-' reads standard input."),
+    ] = None,
+    model: ModelOption = "starter",
+    json: JsonOption = False,
+) -> None:
+    """Write the vectors of pictures or texts to a file, with their ids."""
+    if bool(sources) == (texts is not None):
+        raise typer.BadParameter("give either pictures or --texts FILE")
+    raise typer.Exit(call.embed(Output(json=json), sources or [], texts, out, model))
+
+
+@app.command()
+def remove(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="PATH|ID…", help="Pictures, folders, or ids of items.")
+    ],
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Forget pictures or folders. The files themselves are left alone."""
+    raise typer.Exit(call.remove(Output(json=json), library, targets))
+
+
+@app.command("list")
+def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
+    """List everything in the library: id and path, one item a line."""
+    raise typer.Exit(call.list_items(Output(json=json), library))
 
 
 @app.command()
@@ -148,6 +226,10 @@ def main(arguments: list[str] | None = None) -> int:
         return exit_.code if isinstance(exit_.code, int) else 1
     except CrosslensError as error:
         Output().error(str(error))
+        return 1
+    except OSError as error:
+        # A reader that goes away is click's business; a full disk behind the output is ours.
+        Output().error(f"the output cannot be written ({error.strerror})")
         return 1
     except KeyboardInterrupt as interrupt:
         return 143 if isinstance(interrupt, call.Terminated) else 130

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from crosslens.matcher import softmax_confidence
-from crosslens.types import Hit, IndexReport, LibraryStats, Progress
+from crosslens.cli.progress import ProgressBar, ProgressLines, console
+from crosslens.probability import softmax_confidence
+from crosslens.types import Failure, Hit, IndexReport, Label, LibraryStats, Progress
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from crosslens.doctor import Checkup
     from crosslens.matcher import Matcher
     from crosslens.types import Float32
 
-_PLAIN_PROGRESS_SECONDS = 5.0
 _THUMBNAIL_ROWS = 6
 
 
@@ -76,15 +75,14 @@ class Output:
         if report.ignored:
             print(f"{report.ignored:,} {_files(report.ignored)} passed over: not named like a picture")
         if report.offline:
-            print(f"{report.offline:,} offline: their folder is missing or empty; they are kept")
-        if report.failures:
-            print(f"{len(report.failures):,} could not be read:")
-            for failure in report.failures:
-                print(printable(f"  {failure.path}: {_without_prefix(failure.reason, failure.path)}"))
-        print(printable(f"library {stats.path}: {stats.items:,} pictures, model {stats.model}"))
+            where = ", ".join(stats.missing[:3]) + (", …" if len(stats.missing) > 3 else "")
+            print(printable(f"{report.offline:,} offline, kept because {where} is missing or empty"))
+            print("  (if it is gone for good: crosslens remove FOLDER)")
+        self._failures(report.failures)
+        print(printable(f"library {stats.path}: {_pictures(stats.items)}, model {stats.model}"))
 
-    def hits(self, query: dict[str, str], hits: Sequence[Hit]) -> None:
-        """What a search found."""
+    def hits(self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False) -> None:
+        """What a search found. many: it is one of several, so plain lines begin with the query."""
         if self._json:
             self._object({"query": query, "hits": [asdict(hit) for hit in hits]})
         elif not hits:
@@ -93,7 +91,9 @@ class Output:
             self._print(self._hit_table(query, hits))
         else:
             for hit in hits:
-                print(f"{hit.score:.4f}\t{printable(hit.path)}" + ("" if hit.online else "\t(offline)"))
+                asked = printable(query["text"]) + "\t" if many else ""
+                offline = "" if hit.online else "\t(offline)"
+                print(f"{asked}{hit.score:.4f}\t{printable(hit.path)}{offline}")
 
     def scores(
         self, matcher: Matcher, image: str, vector: Float32, texts: Float32, names: Sequence[str]
@@ -129,6 +129,43 @@ class Output:
             )
         self._print(table)
 
+    def labels(self, image: str, labels: Sequence[Label]) -> None:
+        """The labels of a picture."""
+        if self._json:
+            self._object({"image": image, "labels": [asdict(label) for label in labels]})
+            return
+        print(printable(image))
+        for label in labels:
+            print(printable(f"  {label.confidence:>6.1%}  {label.text}"))
+
+    def pairs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        cosines: Sequence[float],
+        probabilities: Sequence[float],
+        failures: Sequence[Failure],
+    ) -> None:
+        """Pairs of pictures and texts, and those that could not be compared."""
+        for (image, text), cosine, p in zip(pairs, cosines, probabilities, strict=True):
+            if self._json:
+                self._object({"image": image, "text": text, "similarity": cosine, "probability": p})
+            else:
+                print(printable(f"{p:.3f}") + f"\t{cosine:.4f}\t{printable(image)}\t{printable(text)}")
+        for failure in failures:
+            if self._json:
+                self._object({"image": failure.path, "error": failure.reason})
+            else:
+                self.warn(f"{failure.path}: {failure.reason}")
+
+    def embedded(self, path: str, shape: tuple[int, ...], failures: Sequence[Failure]) -> None:
+        """What was written."""
+        if self._json:
+            rows = [asdict(failure) for failure in failures]
+            self._object({"file": path, "vectors": shape[0], "dimension": shape[1], "failures": rows})
+            return
+        print(printable(f"{shape[0]:,} vectors of {shape[1]} numbers in {path}"))
+        self._failures(failures)
+
     def stats(self, stats: LibraryStats) -> None:
         """Facts about a library."""
         if self._json:
@@ -141,7 +178,21 @@ class Output:
         print(f"  vectors    {stats.vectors:,}")
         print(f"  size       {stats.size / 1e6:.1f} MB, generation {stats.generation}")
         for root in stats.roots:
-            print(printable(f"  folder     {root}"))
+            print(printable(f"  indexed    {root}" + (" (missing)" if root in stats.missing else "")))
+
+    def removed(self, count: int, stats: LibraryStats) -> None:
+        """What was forgotten."""
+        if self._json:
+            self._object({"removed": count, "library": asdict(stats)})
+        else:
+            print(printable(f"{count:,} forgotten; library {stats.path}: {_pictures(stats.items)}"))
+
+    def item(self, item: Hit) -> None:
+        """One item of a list."""
+        if self._json:
+            self._object({name: value for name, value in asdict(item).items() if name != "score"})
+        else:
+            print(f"{item.id}\t{printable(item.path)}" + ("" if item.online else "\t(offline)"))
 
     def checkup(self, checkup: Checkup) -> None:
         """What the doctor found."""
@@ -158,6 +209,13 @@ class Output:
         print("all is well" if checkup.healthy else "something is wrong: see the lines marked FAILED")
 
     # -- inside -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _failures(failures: Sequence[Failure]) -> None:
+        if failures:
+            print(f"{len(failures):,} could not be read:")
+        for failure in failures:
+            print(printable(f"  {failure.path}: {failure.reason}"))
 
     def _hit_table(self, query: dict[str, str], hits: Sequence[Hit]) -> RenderableType:
         from rich.table import Table
@@ -179,90 +237,12 @@ class Output:
         return table
 
     def _print(self, renderable: RenderableType) -> None:
-        _console().print(renderable)
+        console().print(renderable)
 
     @staticmethod
     def _object(value: dict[str, Any]) -> None:
         # ASCII, because a path may hold bytes that are no text and JSON must be UTF-8.
         print(json.dumps(value))
-
-
-class ProgressLines:
-    """Progress as a plain line every few seconds, for logs."""
-
-    def __init__(self) -> None:
-        self.last: Progress | None = None
-        self._started = self._printed = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def update(self, progress: Progress) -> None:
-        """Take note, and print now and then."""
-        self.last = progress
-        now = time.monotonic()
-        if progress.done == 0 or now - self._printed < _PLAIN_PROGRESS_SECONDS:
-            return
-        self._printed = now
-        rate = progress.done / (now - self._started)
-        left = _duration((progress.total - progress.done) / rate)
-        print(
-            f"indexing: {progress.done:,} of {progress.total:,}, {rate:,.0f} pictures/s, {left} left, "
-            f"{progress.failed:,} failed",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-class ProgressBar:
-    """Progress as a bar, for a person at a terminal."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self.last: Progress | None = None
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[failed]}"),
-            console=_console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("looking for pictures", total=None, rate="", failed="")
-        self._started = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Move the bar."""
-        if self.last is None:
-            self._started = time.monotonic()
-        self.last = progress
-        rate = progress.done / max(time.monotonic() - self._started, 1e-9)
-        self._bar.update(
-            self._task,
-            description="indexing",
-            completed=progress.done,
-            total=progress.total,
-            rate=f"{rate:,.0f}/s",
-            failed=f"{progress.failed:,} failed" if progress.failed else "",
-        )
 
 
 def printable(text: str) -> str:
@@ -279,12 +259,6 @@ def _text(text: str) -> Any:
     return Text("\n".join(map(printable, text.split("\n"))))
 
 
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
-
-
 def _thumbnailer() -> Any:
     """Make thumbnails of files: a function of a path. What the terminal can is found out at the import."""
     from textual_image.renderable import Image
@@ -294,8 +268,8 @@ def _thumbnailer() -> Any:
             from crosslens.decode import decode
 
             return Image(decode(path, path, shrink_to=128).image, width="auto", height=_THUMBNAIL_ROWS)
-        except Exception:  # a missing or damaged file has no thumbnail; its line says the rest
-            return ""
+        except Exception:  # moved, deleted or damaged since it was indexed
+            return "not there" if not os.path.lexists(path) else "unreadable"
 
     return thumbnail
 
@@ -304,15 +278,9 @@ def _abbreviated(vector: np.ndarray[Any, Any]) -> str:
     return f"[{vector[0]:+.3f} {vector[1]:+.3f} {vector[2]:+.3f} … {vector[-1]:+.3f}]"
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"
 
 
 def _files(count: int) -> str:
     return "file" if count == 1 else "files"
-
-
-def _without_prefix(reason: str, path: str) -> str:
-    return reason.removeprefix(f"{path}: ")

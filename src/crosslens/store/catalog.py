@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from crosslens.errors import LibraryDamagedError
+from crosslens.errors import InputError, LibraryDamagedError
+from crosslens.store.paths import from_sql, is_below, path_range, to_sql
 from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
 from crosslens.types import Float32, Item
 
@@ -242,20 +244,44 @@ class Catalog:
             db.executemany("DELETE FROM items WHERE id = ?", [(i,) for i in ids])
             _next_generation(db)
 
+    def forget(self, targets: Sequence[int | str]) -> int:
+        """Drop items by id, by path or by a folder above them, and roots with them; returns how many items.
+
+        One transaction. Raises InputError for a target that is neither, and then drops nothing.
+        """
+        with self.writing() as db:
+            (before,) = db.execute("SELECT count(*) FROM items").fetchone()
+            for target in targets:
+                found = 0
+                for query, bind in _below("items", target):
+                    found += db.execute(f"DELETE FROM items WHERE {query}", bind).rowcount
+                for query, bind in _below("roots", target):
+                    roots = f"SELECT id FROM roots WHERE {query}"
+                    found += db.execute(f"DELETE FROM items WHERE root_id IN ({roots})", bind).rowcount
+                    found += db.execute(f"DELETE FROM roots WHERE id IN ({roots})", bind).rowcount
+                if not found:
+                    raise InputError(f"{target} is not in library {self.folder}", "See: crosslens list")
+            (after,) = db.execute("SELECT count(*) FROM items").fetchone()
+            _next_generation(db)
+        return int(before - after)
+
+    def all_items(self) -> Iterator[ItemRow]:
+        """Every item, by path; read page by page."""
+        query = f"{_ITEMS} WHERE items.path > ? ORDER BY items.path LIMIT 1000"
+        last: str | bytes = ""
+        while True:
+            with self.reading() as db:
+                rows = db.execute(query, (last,)).fetchall()
+            yield from (_item_row(row) for row in rows)
+            if not rows:
+                return
+            last = rows[-1][1]
+
     def items(self, ids: Sequence[int]) -> list[ItemRow]:
         """Items by id, in the order asked for; ids that are gone are left out."""
-        query = (
-            "SELECT items.path, online, width, height, size, modified_ns FROM items "
-            "JOIN contents USING (hash) JOIN roots ON roots.id = root_id WHERE items.id = ?"
-        )
-        found = []
         with self.reading() as db:
-            for number in ids:
-                row = db.execute(query, (number,)).fetchone()
-                if row is not None:
-                    path, online, *facts = row
-                    found.append(ItemRow(number, from_sql(path), bool(online), *facts))
-        return found
+            rows = [db.execute(f"{_ITEMS} WHERE items.id = ?", (number,)).fetchone() for number in ids]
+        return [_item_row(row) for row in rows if row is not None]
 
     @contextmanager
     def snapshot(self, model: str, dimension: int) -> Iterator[Snapshot]:
@@ -295,9 +321,23 @@ class Catalog:
                 raise
 
 
-def is_below(path: str, folder: str) -> bool:
-    """Whether a path lies below a folder (a folder is not below itself)."""
-    return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
+_ITEMS = (
+    "SELECT items.id, items.path, online, width, height, size, modified_ns FROM items "
+    "JOIN contents USING (hash) JOIN roots ON roots.id = root_id"
+)
+
+
+def _item_row(row: tuple[Any, ...]) -> ItemRow:
+    number, path, online, *facts = row
+    return ItemRow(number, from_sql(path), bool(online), *facts)
+
+
+def _below(table: str, target: int | str) -> list[tuple[str, tuple[object, ...]]]:
+    """Conditions that find a row by id, or by its path and those below it, in both forms a path may have."""
+    if isinstance(target, int):
+        return [("id = ?", (target,))] if table == "items" else []
+    condition = f"{table}.path = ? OR ({table}.path > ? AND {table}.path < ?)"
+    return [(condition, bind) for bind in path_range(target)]
 
 
 def _stamp(db: sqlite3.Connection) -> tuple[str, int]:
@@ -307,17 +347,3 @@ def _stamp(db: sqlite3.Connection) -> tuple[str, int]:
 
 def _next_generation(db: sqlite3.Connection) -> None:
     db.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'generation'")
-
-
-def to_sql(path: str) -> str | bytes:
-    """A path as SQLite keeps it: text, or bytes where the name is not valid UTF-8."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
-
-
-def from_sql(value: str | bytes) -> str:
-    """A path as Python keeps it."""
-    return value if isinstance(value, str) else os.fsdecode(value)

@@ -6,11 +6,11 @@ and the differences are set operations.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from crosslens.store.catalog import Catalog, Root, from_sql, to_sql
+from crosslens.store.catalog import Catalog, Root
+from crosslens.store.paths import from_sql, path_range, to_sql
 from crosslens.types import Item
 
 _PENDING = (
@@ -50,15 +50,12 @@ class Scan:
 
     def keep(self, path: str) -> None:
         """Count an item, or all items below a folder, as found unchanged: they cannot be looked at now."""
-        paths = {to_sql(path), os.fsencode(path)}
         with self._catalog.reading() as db:
-            for own in paths:
-                # "0" follows "/": between the two lies what is below.
-                first, last = (own + "/", own + "0") if isinstance(own, str) else (own + b"/", own + b"0")
+            for bind in path_range(path):
                 db.execute(
                     "INSERT OR IGNORE INTO temp.scan SELECT path, root_id, size, modified_ns FROM items "
                     "WHERE path = ? OR (path > ? AND path < ?)",
-                    (own, first, last),
+                    bind,
                 )
 
     def counts(self) -> tuple[int, int]:

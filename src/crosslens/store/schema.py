@@ -116,6 +116,8 @@ def explained(folder: Path) -> Iterator[None]:
             raise _read_only(folder, str(error.strerror)) from error
         if error.errno in _NO_SPACE:
             raise _full(folder) from error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise LibraryError(f"{folder} cannot be a library: it is no folder", "Name a folder") from error
         raise LibraryError(f"library {folder}: {error.strerror} ({error.filename})") from error
 
 
@@ -207,7 +209,7 @@ _WRITE_FAILED = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 def _not_found(folder: Path) -> LibraryNotFoundError:
     return LibraryNotFoundError(
-        f"there is no crosslens library in {folder}", "Make one with: crosslens index FOLDER"
+        f"there is no crosslens library in {folder}", f"Make one with: crosslens index -L {folder} PICTURES"
     )
 
 

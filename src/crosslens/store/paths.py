@@ -1,0 +1,35 @@
+"""Paths in the database: text, or bytes where a name is not valid UTF-8."""
+
+from __future__ import annotations
+
+import os
+
+
+def to_sql(path: str) -> str | bytes:
+    """A path as SQLite keeps it: text, or bytes where the name is not valid UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def from_sql(value: str | bytes) -> str:
+    """A path as Python keeps it."""
+    return value if isinstance(value, str) else os.fsdecode(value)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path lies below a folder (a folder is not below itself)."""
+    return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
+
+
+def path_range(path: str) -> list[tuple[str | bytes, str | bytes, str | bytes]]:
+    """(path, first, last): what lies below a path sorts between the two; as text and as bytes."""
+    # "0" follows "/".
+    raw = os.fsencode(path)
+    text = to_sql(path)
+    ranges: list[tuple[str | bytes, str | bytes, str | bytes]] = [(raw, raw + b"/", raw + b"0")]
+    if isinstance(text, str):
+        ranges.append((text, text + "/", text + "0"))
+    return ranges
