@@ -185,6 +185,117 @@ def test_a_name_that_is_not_utf8_is_found(tmp_path: Path) -> None:
     assert walked(tmp_path).found == [name]
 
 
+# ---------------------------------------------------------------- .crosslensignore
+
+NAMED = "named in .crosslensignore"
+
+
+def ignore(root: Path, text: str | bytes, folder: str = ".") -> None:
+    data = text if isinstance(text, bytes) else text.encode()
+    (root / folder / ".crosslensignore").write_bytes(data)
+
+
+def test_what_an_ignore_file_names_is_ignored_and_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "draft-1.jpg", "deep/er/draft-2.png", "deep/b.jpg", "raw/c.jpg", "raw/d.txt")
+    ignore(tmp_path, "# not these\ndraft-*\n\nraw/\n")
+    found, errors, ignored = walked(tmp_path)
+    assert found == ["a.jpg", "deep/b.jpg"]
+    assert not errors
+    assert ignored == {"draft-1.jpg": NAMED, "deep/er/draft-2.png": NAMED, "raw": NAMED}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("a.jpg", ["sub/b.jpg", "sub/deep/b.jpg", "x.jpg"]),
+        ("/a.jpg", ["sub/a.jpg", "sub/b.jpg", "sub/deep/b.jpg", "x.jpg"]),
+        ("sub/", ["a.jpg", "x.jpg"]),
+        ("sub/*", ["a.jpg", "x.jpg"]),
+        ("sub/*.jpg", ["a.jpg", "sub/deep/b.jpg", "x.jpg"]),
+        ("sub/**/b.jpg", ["a.jpg", "sub/a.jpg", "x.jpg"]),
+        ("**/deep", ["a.jpg", "sub/a.jpg", "sub/b.jpg", "x.jpg"]),
+        ("*.jpg\n!b.jpg", ["sub/b.jpg", "sub/deep/b.jpg"]),
+        ("sub\n!sub/b.jpg", ["a.jpg", "x.jpg"]),  # as in git: nothing comes back from an ignored folder
+        ("[ab].jpg", ["x.jpg"]),
+        ("?.jpg", []),
+        ("a.jpg/", ["a.jpg", "sub/a.jpg", "sub/b.jpg", "sub/deep/b.jpg", "x.jpg"]),
+        ("A.JPG", ["a.jpg", "sub/a.jpg", "sub/b.jpg", "sub/deep/b.jpg", "x.jpg"]),
+        ("x.jpg\r\nsub\r\n", ["a.jpg"]),
+        ("\ufeffsub", ["a.jpg", "x.jpg"]),
+        ("*", []),
+    ],
+)
+def test_patterns_are_those_of_gitignore(pattern: str, left: list[str], tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "x.jpg", "sub/a.jpg", "sub/b.jpg", "sub/deep/b.jpg")
+    ignore(tmp_path, pattern)
+    assert sorted(walked(tmp_path).found) == left
+
+
+def test_an_ignore_file_holds_below_its_folder_and_the_nearest_has_the_last_word(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "in/a.jpg", "in/b.jpg", "in/deep/a.jpg", "out/b.jpg")
+    ignore(tmp_path, "a.jpg")
+    ignore(tmp_path, "b.jpg\n!/a.jpg", "in")
+    assert walked(tmp_path).found == ["in/a.jpg", "out/b.jpg"]
+
+
+def test_ignored_names_may_be_in_any_script_or_in_none(tmp_path: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9.jpg")
+    touch(
+        tmp_path,
+        "猫.jpg",
+        "Ünï.jpg",
+        "кот/a.jpg",
+        strange,
+        "two\nlines/draft.jpg",
+        "two\nlines/b.jpg",
+        "z.jpg",
+    )
+    ignore(tmp_path, "猫.*\nÜnï.jpg\nкот/\ndraft.jpg\n".encode() + b"caf\xe9.jpg\n")
+    found, errors, ignored = walked(tmp_path)
+    assert found == ["z.jpg", "two\nlines/b.jpg"]
+    assert not errors
+    assert set(ignored) == {"猫.jpg", "Ünï.jpg", "кот", strange, "two\nlines/draft.jpg"}
+
+
+def test_hidden_files_stay_hidden_whatever_an_ignore_file_says(tmp_path: Path) -> None:
+    touch(tmp_path, ".a.jpg", "b.jpg")
+    ignore(tmp_path, "!.a.jpg")
+    assert walked(tmp_path) == (["b.jpg"], {}, {})
+
+
+def test_what_is_ignored_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").symlink_to("gone.jpg")
+    ignore(tmp_path, "broken.jpg")
+    assert walked(tmp_path) == ([], {}, {"broken.jpg": NAMED})
+
+
+@pytest.mark.parametrize("bad", ["!", "a\\", "[z-a].jpg", "/"])
+def test_a_line_that_is_no_pattern_is_reported_and_the_others_hold(bad: str, tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg")
+    ignore(tmp_path, f"# first\n{bad}\na.jpg\n[[:alpha:]]x\n")
+    found, errors, _ = walked(tmp_path)
+    assert found == ["b.jpg"]
+    assert list(errors) == [".crosslensignore"]
+    assert errors[".crosslensignore"].startswith("line 2 is no pattern: ")
+
+
+def test_an_ignore_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg", "c/3.jpg", "d/4.jpg")
+    (tmp_path / "a" / ".crosslensignore").mkdir()
+    os.mkfifo(tmp_path / "b" / ".crosslensignore")  # whoever opens it waits for ever
+    (tmp_path / "c" / ".crosslensignore").symlink_to("gone")
+    with (tmp_path / "d" / ".crosslensignore").open("wb") as file:
+        file.truncate(2 << 20)
+    found, errors, _ = walked(tmp_path)
+    assert found == ["a/1.jpg", "b/2.jpg", "c/3.jpg", "d/4.jpg"]
+    assert {path.split("/")[0]: reason for path, reason in errors.items()} == {
+        "a": "this is no regular file",
+        "b": "this is no regular file",
+        "c": "the file cannot be read (No such file or directory)",
+        "d": "2,097,152 bytes are too many for an ignore file",
+    }
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPG", "b.c.Jpeg", "/x/y.z/c.webp", "d.tif", ".jpg.png"])
 def test_names_of_pictures(name: str) -> None:
     assert has_image_name(name)

@@ -17,6 +17,7 @@ from crosslens import places
 from crosslens.decode import Limits, decode
 from crosslens.encode import Encoded, Job, encode, normalise
 from crosslens.errors import EncodingError, ImageSkippedWarning, InputError, TextError
+from crosslens.inputs import shown
 from crosslens.models.catalogue import CATALOGUE, STARTER, find_bundle
 from crosslens.models.spec import MatchSpec, ModelSpec
 from crosslens.preprocess import preprocess
@@ -28,11 +29,21 @@ from crosslens.probability import (
     save_match,
     softmax_confidence,
 )
-from crosslens.texts import LongText, Modality, check_texts, check_tokens, modality_of, short
+from crosslens.texts import LongText, check_texts, check_tokens, modality_of, short
 from crosslens.towers.base import TwoTowers
 from crosslens.towers.fake import FakeModel
 from crosslens.towers.openvino import OpenVinoModel, Precision, available_cores
-from crosslens.types import Embedded, Failure, Float32, ImageInput, Int64, Label, Pair, UInt8
+from crosslens.types import (
+    Embedded,
+    Failure,
+    Float32,
+    ImageInput,
+    Int64,
+    Label,
+    Modality,
+    Pair,
+    UInt8,
+)
 from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
 
 K = TypeVar("K")
@@ -315,13 +326,14 @@ def _several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
     """One picture counts as a list of one; an array is one unless it has a fourth axis."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image):
-        return [images]
-    return images
+    one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
+    if one or hasattr(images, "read"):
+        return [cast(ImageInput, images)]
+    return cast(Iterable[ImageInput], images)
 
 
 def _name(image: ImageInput, number: int) -> str:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else f"image {number}"
+    return shown(os.fspath(image)) if isinstance(image, str | os.PathLike) else f"image {number}"
 
 
 def _writable(folder: Path) -> Path | None:

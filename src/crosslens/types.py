@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ Int64: TypeAlias = NDArray[np.int64]
 ImageInput: TypeAlias = (
     "str | PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | PILImage | NDArray[Any]"
 )
+
+
+# What a list, a search or an item is about.
+Modality: TypeAlias = Literal["image", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,11 @@ class Failure:
 class Hit:
     """One search result.
 
-    id: the item's number in its library, never reused.
+    id: the item's number in its library, never reused. path: of the picture; of a text its table and row.
     score: cosine between the query and the item, in [-1, 1].
     online: False while the folder it came from is missing (an unplugged disk).
-    width, height: pixels after EXIF orientation. size: bytes. modified: seconds since the epoch.
+    width, height: pixels after EXIF orientation, 0 for a text. size: bytes. modified: seconds since the
+    epoch. text: what was found, None for a picture.
     """
 
     id: int
@@ -58,6 +63,7 @@ class Hit:
     height: int
     size: int
     modified: float
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ class IndexReport:
 
     added, changed, moved, removed, unchanged, offline: items by what became of them.
     encoded: pictures that went through the image tower; the rest were recognised by content.
-    ignored: files passed over because their name is not that of a picture.
+    ignored: files passed over, because their name is not that of a picture or .crosslensignore names them.
     failures: pictures that could not be read, with reasons.
     """
 
