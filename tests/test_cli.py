@@ -134,6 +134,7 @@ def test_search_json_is_one_object_whose_hits_carry_what_is_known(
         "width": 16,
         "height": 16,
         "size": (pictures / "red.png").stat().st_size,
+        "text": None,
     }
 
 
@@ -399,6 +400,18 @@ def test_an_output_that_is_full_is_one_clear_line(library: Path) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "error: the output cannot be written (No space left on device)\n"
+
+
+def test_a_table_of_texts_is_indexed_and_found_by_a_picture(run: Run, library: Path, pictures: Path) -> None:
+    table = pictures / "captions.csv"
+    table.write_text("caption\nthe blue sea\na red wall\n")
+    assert "2 added" in run("index", "-L", library, table, "--text-column", "caption").out
+    done = run("search", "-L", library, "--image", pictures / "blue.png", "--texts", "-k", "1")
+    assert done.out == f"1.0000\t{table}#1\tthe blue sea\n"
+    hit = run("search", "-L", library, "red", "--texts", "-k", "1", "--json").json["hits"][0]  # type: ignore[index]
+    assert hit["text"] == "a red wall"
+    table.rename(pictures / "other.csv")
+    assert "is a table. Say which column" in run("index", "-L", library, pictures / "other.csv").err
 
 
 # -- as processes ----------------------------------------------------------------------------------

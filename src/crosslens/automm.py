@@ -27,8 +27,8 @@ from crosslens.models.catalogue import CATALOGUE, STARTER
 from crosslens.probability import Probability, default_match, match_probability
 from crosslens.read import has_image_name
 from crosslens.semantic import Similarity, semantic_search
-from crosslens.texts import Modality, modality_of, short
-from crosslens.types import Float32
+from crosslens.texts import modality_of, short
+from crosslens.types import Float32, Modality
 
 __all__ = ["MultiModalPredictor", "semantic_search"]
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from crosslens.decode import decode, read_bytes
 from crosslens.encode import Encoded, Job, ordered_map
@@ -25,6 +26,8 @@ from crosslens.read import walk
 from crosslens.store.catalog import Catalog, Entry, Root
 from crosslens.store.paths import is_below
 from crosslens.store.scan import Scan
+from crosslens.tables import TABLE_SUFFIXES
+from crosslens.textindexing import index_table
 from crosslens.towers.openvino import available_cores
 from crosslens.types import Failure, IndexReport, Item, Progress, UInt8
 
@@ -78,18 +81,23 @@ class IndexRun:
         self._in_flight: set[bytes] = set()
         self._unreadable: dict[bytes, str] = {}
 
-    def run(self, paths: Sequence[str]) -> IndexReport:
+    def run(self, paths: Sequence[str], text_column: str | None = None) -> IndexReport:
         """Index these files and folders and the roots below them; with none, all roots that are known."""
-        roots = self._roots(paths)
+        roots = self._roots(paths, text_column)
         skip = frozenset(root.path for root in self._catalog.roots())
         present = [root for root in roots if self._is_there(root)]
         self._scan = Scan(self._catalog)
+        tables = [root for root in present if root.text_column and os.path.isfile(root.path)]
         for root in present:
+            if root in tables:
+                continue
             self._scan.add(root, self._walk(root, skip - {root.path}))
         self._tally.pending, self._tally.unchanged = self._scan.counts()
         self._report(force=True)
         try:
             self._encode_pending()
+            for table in tables:
+                self._index_table(table)
             self._remove_missing(present)
         finally:
             self._report(force=True)  # what was committed, also when interrupted
@@ -103,6 +111,16 @@ class IndexRun:
                 self._commit(batch)
                 batch = []
         self._commit(batch)
+
+    def _index_table(self, root: Root) -> None:
+        counts = index_table(self._catalog, self._matcher, root)
+        tally = self._tally
+        tally.added += counts.added
+        tally.changed += counts.changed
+        tally.unchanged += counts.unchanged
+        tally.removed += counts.removed
+        tally.encoded += counts.encoded
+        tally.failures += counts.failures
 
     def report(self) -> IndexReport:
         """What was done so far."""
@@ -122,7 +140,7 @@ class IndexRun:
 
     # -- which roots ------------------------------------------------------------------------------
 
-    def _roots(self, paths: Sequence[str]) -> list[Root]:
+    def _roots(self, paths: Sequence[str], text_column: str | None) -> list[Root]:
         known = {root.path: root for root in self._catalog.roots()}
         if not paths:
             return list(known.values())
@@ -130,12 +148,14 @@ class IndexRun:
         folders = [os.path.abspath(path) for path in paths if os.path.isdir(path)]
         for path in paths:
             absolute = os.path.abspath(path)
-            if os.path.isfile(absolute):
+            is_table = Path(absolute).suffix.lower() in TABLE_SUFFIXES
+            if os.path.isfile(absolute) and not is_table:
                 # A file in a folder that is indexed belongs to it; the folder is brought up to date.
                 above = [folder for folder in {*known, *folders} if is_below(absolute, folder)]
                 absolute = max(above, key=len, default=absolute)
             if absolute not in known:
-                known[absolute] = self._catalog.add_root(absolute, mount_of(absolute))
+                column = text_column if is_table else None
+                known[absolute] = self._catalog.add_root(absolute, mount_of(absolute), column)
             chosen[absolute] = known[absolute]
             chosen |= {p: root for p, root in known.items() if is_below(p, absolute)}
         return list(chosen.values())

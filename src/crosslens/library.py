@@ -18,7 +18,7 @@ import numpy as np
 from crosslens import places
 from crosslens.errors import (
     ImageNotFoundError,
-    LibraryBusyError,
+    InputError,
     LibraryDamagedError,
     LibraryModelError,
     LibraryNotFoundError,
@@ -32,11 +32,11 @@ from crosslens.models.catalogue import STARTER
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog, ItemRow, ModelRecord
+from crosslens.store.lock import writer_lock
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
-from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats
-
-_LOCK = "writer.lock"
+from crosslens.tables import TABLE_SUFFIXES
+from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
 
 
 class Library:
@@ -50,7 +50,7 @@ class Library:
         self._asked_matcher = matcher
         self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
-        self._matrix: Matrix | None = None
+        self._matrices: dict[Modality, Matrix] = {}
 
     @classmethod
     def open(
@@ -108,11 +108,13 @@ class Library:
         self,
         sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         on_progress: OnProgress | None = None,
+        text_column: str | None = None,
     ) -> IndexReport:
         """Bring the library up to date with folders and files; with none, with all it was given before.
 
         Encodes only what is new or changed. Pictures that cannot be read are listed in the report's
         `failures`. Items of a folder that is missing go offline and are kept.
+        Tables (.csv, .tsv, .jsonl, .parquet) hold texts, in the column `text_column`.
         Raises ImageNotFoundError for a source that does not exist, LibraryBusyError while another process
         indexes, LibraryReadOnlyError, LibraryFullError; what was committed before stays.
         """
@@ -124,32 +126,15 @@ class Library:
             raise LibraryNotFoundError(
                 f"there is no crosslens library in {self._folder} yet", "Name a folder of pictures to index"
             )
-        self._check_sources(paths)
+        self._check_sources(paths, text_column)
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            return self._index(paths, on_progress)
+        with writer_lock(self._folder):
+            return self._index(paths, on_progress, text_column)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Be the only process that writes."""
-        import filelock  # here, because it is slow to import and a search needs none
-
-        lock = filelock.FileLock(self._folder / _LOCK)
-        with explained(self._folder):
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout as error:
-                raise LibraryBusyError(
-                    f"library {self._folder} is being indexed by another process",
-                    "Wait until it has finished",
-                ) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _index(self, paths: list[str], on_progress: OnProgress | None) -> IndexReport:
+    def _index(
+        self, paths: list[str], on_progress: OnProgress | None, text_column: str | None
+    ) -> IndexReport:
         matcher = self.matcher
         if self._catalog is not None:
             self._catalog.close()
@@ -158,8 +143,8 @@ class Library:
         record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
         if catalog.model() != record:  # new, or the same model in another place
             catalog.set_model(record)
-        report = IndexRun(catalog, matcher, on_progress).run(paths)
-        self._matrix = open_matrix(catalog, self._model())
+        report = IndexRun(catalog, matcher, on_progress).run(paths, text_column)
+        self._current(self._kind(None))  # made now, so that the first search need not
         return report
 
     def remove(self, targets: Iterable[str | os.PathLike[str] | int]) -> int:
@@ -170,11 +155,9 @@ class Library:
         Raises InputError for what is not in the library; then nothing is removed.
         """
         self._existing().close()
-        with self._locked():
+        with writer_lock(self._folder):
             self._catalog = catalog = Catalog(self._folder, create=True)
-            removed = catalog.forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
-            self._matrix = None
-        return removed
+            return catalog.forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
 
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
@@ -196,12 +179,15 @@ class Library:
         image: ImageInput | None = None,
         without: str | Sequence[str] | None = None,
         k: int = 10,
+        kind: Modality | None = None,
     ) -> list[Hit]:
         """The k items nearest to what is asked for, best first.
 
         text, image: what to look for, one or both. without: what should not be in the result, one text or
         several.
-        Terms are mixed as `search.query` says. Fewer than k come back only when the library has fewer.
+        kind: "image" finds pictures, "text" texts; None finds pictures, and texts in a library that holds
+        nothing else. Terms are mixed as `search.query` says. Fewer than k come back only when the library has
+        fewer.
         Raises QueryError, TextError, ImageError, LibraryNotFoundError.
         """
         if text is None and image is None:
@@ -211,24 +197,40 @@ class Library:
             raise QueryError(
                 f"the text to search for is {type(text).__name__}", "Use search_many for several"
             )
-        covariance = self._current().covariance
+        kind = self._kind(kind)
+        covariance = self._current(kind).covariance
         terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
         if image is not None:
             terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
         if without is not None:
             terms += [Term(vector, WITHOUT_WEIGHT) for vector in self.matcher.embed_texts(without)]
         query = mix(terms, covariance)
-        return self._hits(query[None], k)[0]
+        return self._hits(query[None], k, kind)[0]
 
-    def search_many(self, texts: Sequence[str], k: int = 10) -> list[list[Hit]]:
-        """`search(text, k=k)` for many texts at once, faster than one by one; one list to a text."""
+    def search_many(self, texts: Sequence[str], k: int = 10, kind: Modality | None = None) -> list[list[Hit]]:
+        """`search(text, k=k, kind=kind)` for many texts at once, faster than one by one; a list to a text."""
+        kind = self._kind(kind)
+        return self._hits(self.matcher.embed_texts(texts), k, kind) if texts else []
+
+    def _kind(self, kind: Modality | None) -> Modality:
+        """What to look for. Raises QueryError for what the library does not hold."""
         self._model()
-        return self._hits(self.matcher.embed_texts(texts), k) if texts else []
+        if kind not in (None, "image", "text"):
+            raise QueryError(f"kind is {kind!r}", 'Wanted "image" or "text"')
+        if kind == "text" and not self._existing().holds("text"):
+            raise QueryError(
+                f"library {self._folder} holds no texts",
+                "Add some: crosslens index TABLE --text-column NAME",
+            )
+        if kind is None:
+            texts_only = self._existing().holds("text") and not self._existing().holds("image")
+            return "text" if texts_only else "image"
+        return kind
 
-    def _hits(self, queries: Float32, k: int) -> list[list[Hit]]:
+    def _hits(self, queries: Float32, k: int, kind: Modality) -> list[list[Hit]]:
         if k < 1:
             raise QueryError(f"k is {k}", "Ask for at least one result")
-        matrix = self._current()
+        matrix = self._current(kind)
         ids, scores = search_exact(matrix.index, matrix.ids, queries, k)
         scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
         items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
@@ -293,7 +295,7 @@ class Library:
                 f"Tell where it is now: crosslens index -L {self._folder} --model NEW_PLACE",
             ) from error
 
-    def _check_sources(self, paths: Sequence[str]) -> None:
+    def _check_sources(self, paths: Sequence[str], text_column: str | None) -> None:
         """Refuse what is neither on the disk nor known; a known folder may be missing (an unplugged disk)."""
         known = {root.path for root in self._catalog.roots()} if self._catalog is not None else set()
         for path in paths:
@@ -301,6 +303,9 @@ class Library:
                 raise ImageNotFoundError(
                     path or "''", "there is no such file or folder", "Check the spelling"
                 )
+            is_table = Path(path).suffix.lower() in TABLE_SUFFIXES and not os.path.isdir(path)
+            if is_table and text_column is None and os.path.abspath(path) not in known:
+                raise InputError(f"{path} is a table", "Say which column holds its texts: --text-column NAME")
             if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
                 raise UnreadableImageError(path, "this is no regular file", "Name pictures or folders")
 
@@ -314,20 +319,21 @@ class Library:
                 f"Leave the model out, or index into another library folder with {matcher.spec.name!r}",
             )
 
-    def _current(self) -> Matrix:
-        """The matrix of the library as it is now."""
+    def _current(self, kind: Modality) -> Matrix:
+        """The matrix of the library's pictures or texts as they are now."""
         catalog, model = self._existing(), self._model()
-        if self._matrix is None or self._matrix.stamp != catalog.stamp():
-            self._matrix = open_matrix(catalog, model)
-        if self._matrix.index.d != model.dimension:
+        matrix = self._matrices.get(kind)
+        if matrix is None or matrix.stamp != catalog.stamp():
+            matrix = self._matrices[kind] = open_matrix(catalog, model, kind)
+        if matrix.index.d != model.dimension:
             raise LibraryDamagedError(
-                f"library {self._folder}: its vectors have {self._matrix.index.d} numbers, "
+                f"library {self._folder}: its vectors have {matrix.index.d} numbers, "
                 f"its model {model.dimension}",
                 "Move the folder away and index again",
             )
-        return self._matrix
+        return matrix
 
 
 def _hit(row: ItemRow, score: float) -> Hit:
     modified = row.modified_ns / 10**9
-    return Hit(row.id, row.path, score, row.online, row.width, row.height, row.size, modified)
+    return Hit(row.id, row.path, score, row.online, row.width, row.height, row.size, modified, row.text)

@@ -15,9 +15,8 @@ from crosslens.errors import InputError, TextError, TextTruncatedWarning, Unseen
 from crosslens.models.spec import ModelSpec
 from crosslens.read import has_image_name
 from crosslens.tokenize import Tokens
-from crosslens.types import ImageInput
+from crosslens.types import ImageInput, Modality
 
-Modality = Literal["image", "text"]
 LongText = Literal["truncate", "mean", "error"]
 
 # Up to the caller of Matcher.embed_texts.

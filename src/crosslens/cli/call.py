@@ -20,7 +20,7 @@ from crosslens.models.catalogue import STARTER
 from crosslens.probability import match_probability
 from crosslens.read import walk
 from crosslens.tables import column, read_table, write_vectors
-from crosslens.types import Failure, Progress
+from crosslens.types import Failure, Modality, Progress
 from crosslens.zeroshot import TEMPLATES
 
 T = TypeVar("T")
@@ -46,6 +46,14 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """What an indexing run looks at. text_column: for tables."""
+
+    paths: list[str]
+    text_column: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What a search asks for."""
 
@@ -54,16 +62,14 @@ class Query:
     without: list[str]
 
 
-def index(
-    output: Output, folder: Path | None, sources: Sequence[str], model: str | None, *, strict: bool
-) -> int:
+def index(output: Output, folder: Path | None, sources: Sources, model: str | None, *, strict: bool) -> int:
     """Bring a library up to date."""
     with Library.open(folder, model) as library:
         _say_once(output, library.matcher)
         progress = output.progress()
         try:
             with progress:
-                report = library.index(sources, progress.update)
+                report = library.index(sources.paths, progress.update, sources.text_column)
         except KeyboardInterrupt as interrupt:
             output.interrupted(progress.last)
             return 143 if isinstance(interrupt, Terminated) else 130
@@ -71,28 +77,30 @@ def index(
     return 1 if strict and report.failures else 0
 
 
-def search(output: Output, folder: Path | None, query: Query, k: int) -> int:
+def search(output: Output, folder: Path | None, query: Query, k: int, *, texts: bool) -> int:
     """One search."""
     if query.text is not None and os.path.isfile(query.text):
         raise QueryError(f"{query.text!r} is a file, not words", f"Search by it with: --image {query.text}")
     with Library.open(folder) as library:
         library.stats()
         _say_once(output, library.matcher)
-        hits = library.search(query.text, image=query.image, without=query.without or None, k=k)
+        hits = library.search(
+            query.text, image=query.image, without=query.without or None, k=k, kind=_kind(texts)
+        )
         asked = {"text": query.text, "image": query.image, "without": ", ".join(query.without) or None}
         output.hits({name: value for name, value in asked.items() if value is not None}, hits)
     return 0
 
 
-def search_many(output: Output, folder: Path | None, queries: str, k: int) -> int:
+def search_many(output: Output, folder: Path | None, queries: str, k: int, *, texts: bool) -> int:
     """One search for every line of a file."""
-    texts = [line for line in _read_lines(queries) if line.strip()]
-    if not texts:
+    lines = [line for line in _read_lines(queries) if line.strip()]
+    if not lines:
         raise QueryError(f"{queries} holds no line of text", "Write one search to a line")
     with Library.open(folder) as library:
         library.stats()
         _say_once(output, library.matcher)
-        for text, hits in zip(texts, library.search_many(texts, k=k), strict=True):
+        for text, hits in zip(lines, library.search_many(lines, k, _kind(texts)), strict=True):
             output.hits({"text": text}, hits, many=True)
     return 0
 
@@ -228,6 +236,10 @@ def _beside(table: str, image: str) -> str:
     """A picture named in a table: its path as it stands, or beside the table."""
     beside = os.path.join(os.path.dirname(table), image)
     return beside if not os.path.exists(image) and os.path.exists(beside) else image
+
+
+def _kind(texts: bool) -> Modality | None:
+    return "text" if texts else None
 
 
 def _read_lines(path: str) -> list[str]:

@@ -61,15 +61,22 @@ def index(
         Optional[str],  # noqa: UP045
         typer.Option(help="Model for a new library: a name or a bundle folder; the default is 'starter'."),
     ] = None,
+    text_column: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--text-column", help="For a table (.csv, .tsv, .jsonl, .parquet): where its texts are."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option(help="Exit with 1 when a picture could not be read.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Add pictures to the library, or bring it up to date. Only new and changed ones are encoded."""
-    raise typer.Exit(call.index(Output(json=json), library, sources or [], model, strict=strict))
+    what = call.Sources(sources or [], text_column)
+    raise typer.Exit(call.index(Output(json=json), library, what, model, strict=strict))
 
 
 @app.command()
-def search(
+def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     text: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(metavar="[TEXT]", help="What to look for, in words."),
@@ -88,6 +95,7 @@ def search(
             "--queries", metavar="FILE", help="Many searches: one text a line; '-' reads standard input."
         ),
     ] = None,
+    texts: Annotated[bool, typer.Option("--texts", help="Find texts instead of pictures.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
     library: LibraryOption = None,
     json: Annotated[
@@ -102,10 +110,10 @@ def search(
     if image and len(image) > 1:
         raise typer.BadParameter("--image can be given once")
     if queries is not None:
-        raise typer.Exit(call.search_many(output, library, queries, k))
+        raise typer.Exit(call.search_many(output, library, queries, k, texts=texts))
     words = " ".join(text) if text else None
     query = call.Query(words, image[0] if image else None, without or [])
-    raise typer.Exit(call.search(output, library, query, k))
+    raise typer.Exit(call.search(output, library, query, k, texts=texts))
 
 
 @app.command()

@@ -73,7 +73,7 @@ class Output:
         rate = f", {report.encoded / report.seconds:,.0f} pictures/s" if report.encoded else ""
         print(f"{done} in {report.seconds:.1f} s ({report.encoded:,} encoded{rate})")
         if report.ignored:
-            print(f"{report.ignored:,} {_files(report.ignored)} passed over: not named like a picture")
+            print(f"{report.ignored:,} {_files(report.ignored)} passed over: no picture's name, or ignored")
         if report.offline:
             where = ", ".join(stats.missing[:3]) + (", …" if len(stats.missing) > 3 else "")
             print(printable(f"{report.offline:,} offline, kept because {where} is missing or empty"))
@@ -93,7 +93,8 @@ class Output:
             for hit in hits:
                 asked = printable(query["text"]) + "\t" if many else ""
                 offline = "" if hit.online else "\t(offline)"
-                print(f"{asked}{hit.score:.4f}\t{printable(hit.path)}{offline}")
+                text = "" if hit.text is None else f"\t{printable(hit.text)}"
+                print(f"{asked}{hit.score:.4f}\t{printable(hit.path)}{text}{offline}")
 
     def scores(
         self, matcher: Matcher, image: str, vector: Float32, texts: Float32, names: Sequence[str]
@@ -192,7 +193,8 @@ class Output:
         if self._json:
             self._object({name: value for name, value in asdict(item).items() if name != "score"})
         else:
-            print(f"{item.id}\t{printable(item.path)}" + ("" if item.online else "\t(offline)"))
+            text = "" if item.text is None else f"\t{printable(item.text)}"
+            print(f"{item.id}\t{printable(item.path)}{text}" + ("" if item.online else "\t(offline)"))
 
     def checkup(self, checkup: Checkup) -> None:
         """What the doctor found."""
@@ -229,7 +231,8 @@ class Output:
             table.add_column("")
         table.add_column("picture", overflow="fold")
         for number, hit in enumerate(hits, 1):
-            about = f"{hit.path}\n{hit.width} × {hit.height}" + ("" if hit.online else ", offline")
+            about = f"{hit.path}\n" + (hit.text or f"{hit.width} × {hit.height}")
+            about += "" if hit.online else ", offline"
             cells: list[RenderableType] = [str(number), f"{hit.score:.3f}"]
             if thumbnail:
                 cells.append(thumbnail(hit.path))

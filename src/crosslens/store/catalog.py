@@ -15,10 +15,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from crosslens.errors import InputError, LibraryDamagedError
+from crosslens.errors import InputError
 from crosslens.store.paths import from_sql, is_below, path_range, to_sql
 from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
-from crosslens.types import Float32, Item
+from crosslens.store.snapshot import Snapshot, stamp_of
+from crosslens.types import Float32, Item, Modality
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,22 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder or file that was indexed. mount: where its file system was mounted then."""
+    """A folder or file that was indexed.
+
+    mount: where its file system was mounted then. text_column: of a table, the column that holds its texts.
+    """
 
     id: int
     path: str
     is_file: bool
     mount: str
     online: bool
+    text_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture to record. vector: unit, float32 (d,); None where the content is known already."""
+    """One picture or text to record. vector: unit, float32 (d,); None where the content is known already."""
 
     item: Item
     root_id: int
@@ -51,6 +56,7 @@ class Entry:
     width: int
     height: int
     vector: Float32 | None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +70,7 @@ class ItemRow:
     height: int
     size: int
     modified_ns: int
-
-
-class Snapshot:
-    """The vectors of one model at one moment. stamp: (library, generation); count: number of vectors."""
-
-    def __init__(self, db: sqlite3.Connection, folder: Path, model: str, dimension: int) -> None:
-        self._db = db
-        self._folder = folder
-        self._model = model
-        self._bytes = 2 * dimension
-        self.stamp = _stamp(db)
-        self.count = int(db.execute(f"SELECT count(*) {_VECTORS}", (model,)).fetchone()[0])
-
-    def vectors(self) -> Iterator[tuple[int, bytes]]:
-        """(item id, float16 vector as bytes), by id. Raises LibraryDamagedError for one of a wrong length."""
-        query = f"SELECT items.id, vector {_VECTORS} ORDER BY items.id"
-        for number, blob in self._db.execute(query, (self._model,)):
-            if len(blob) != self._bytes:
-                raise LibraryDamagedError(
-                    f"library {self._folder}: the vector of item {number} has {len(blob)} bytes, "
-                    f"wanted {self._bytes}",
-                    "Restore the library from a backup, or move the folder away and index again",
-                )
-            yield int(number), blob
-
-
-_VECTORS = "FROM items JOIN vectors USING (hash) WHERE model = ?"
+    text: str | None
 
 
 class Catalog:
@@ -127,7 +107,13 @@ class Catalog:
     def stamp(self) -> tuple[str, int]:
         """(library, generation): equal stamps mean equal items and vectors."""
         with self.reading() as db:
-            return _stamp(db)
+            return stamp_of(db)
+
+    def holds(self, kind: Modality) -> bool:
+        """Whether there is any picture, or any text."""
+        query = "SELECT 1 FROM items JOIN contents USING (hash) WHERE (text IS NULL) = ? LIMIT 1"
+        with self.reading() as db:
+            return db.execute(query, (kind == "image",)).fetchone() is not None
 
     def counts(self) -> dict[str, int]:
         """Numbers of items, offline items, contents in use, and vectors."""
@@ -150,16 +136,16 @@ class Catalog:
     def roots(self) -> list[Root]:
         """All roots, by path."""
         with self.reading() as db:
-            rows = db.execute("SELECT id, path, is_file, mount, online FROM roots").fetchall()
-        roots = (Root(i, from_sql(p), bool(f), from_sql(m), bool(o)) for i, p, f, m, o in rows)
+            rows = db.execute("SELECT id, path, is_file, mount, online, text_column FROM roots").fetchall()
+        roots = (Root(i, from_sql(p), bool(f), from_sql(m), bool(o), c) for i, p, f, m, o, c in rows)
         return sorted(roots, key=lambda root: root.path)
 
-    def add_root(self, path: str, mount: str) -> Root:
+    def add_root(self, path: str, mount: str, text_column: str | None = None) -> Root:
         """Remember a root, and hand it the items below it that belonged to a root further up."""
         is_file = not os.path.isdir(path)
         with self.writing() as db:
-            values = (to_sql(path), is_file, to_sql(mount))
-            db.execute("INSERT INTO roots (path, is_file, mount) VALUES (?, ?, ?)", values)
+            values = (to_sql(path), is_file, to_sql(mount), text_column)
+            db.execute("INSERT INTO roots (path, is_file, mount, text_column) VALUES (?, ?, ?, ?)", values)
             (number,) = db.execute("SELECT last_insert_rowid()").fetchone()
             for other, other_path in db.execute("SELECT id, path FROM roots").fetchall():
                 if is_below(path, from_sql(other_path)):
@@ -170,7 +156,7 @@ class Catalog:
                         if from_sql(item_path) == path or is_below(from_sql(item_path), path)
                     ]
                     db.executemany("UPDATE items SET root_id = ? WHERE id = ?", below)
-        return Root(int(number), path, is_file, mount, online=True)
+        return Root(int(number), path, is_file, mount, online=True, text_column=text_column)
 
     def remove_root(self, root: Root) -> None:
         """Forget a root that has no items."""
@@ -208,8 +194,8 @@ class Catalog:
                 if entry.vector is not None:
                     blob = entry.vector.astype("<f2").tobytes()
                     db.execute(
-                        "INSERT OR IGNORE INTO contents VALUES (?, ?, ?)",
-                        (entry.hash, entry.width, entry.height),
+                        "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)",
+                        (entry.hash, entry.width, entry.height, entry.text),
                     )
                     db.execute(
                         "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
@@ -230,6 +216,18 @@ class Catalog:
                 ],
             )
             _next_generation(db)
+
+    def ids_of(self, paths: Sequence[str]) -> set[int]:
+        """Ids of those of the paths that are items."""
+        query = "SELECT id FROM items WHERE path = ?"
+        with self.reading() as db:
+            rows = [db.execute(query, (to_sql(path),)).fetchone() for path in paths]
+        return {row[0] for row in rows if row is not None}
+
+    def ids_in(self, root: Root) -> list[int]:
+        """Ids of a root's items."""
+        with self.reading() as db:
+            return [n for (n,) in db.execute("SELECT id FROM items WHERE root_id = ?", (root.id,))]
 
     def hashes_of(self, paths: Sequence[str]) -> dict[str, bytes]:
         """The content of those of the paths that are items."""
@@ -284,13 +282,13 @@ class Catalog:
         return [_item_row(row) for row in rows if row is not None]
 
     @contextmanager
-    def snapshot(self, model: str, dimension: int) -> Iterator[Snapshot]:
-        """All vectors of a model as they are now, whatever is written meanwhile."""
+    def snapshot(self, model: str, dimension: int, kind: Modality = "image") -> Iterator[Snapshot]:
+        """All vectors of a model of pictures or of texts as they are now, whatever is written meanwhile."""
         with explained(self.folder):
             db = open_database(self.folder, create=False)
             try:
                 db.execute("BEGIN")
-                yield Snapshot(db, self.folder, model, dimension)
+                yield Snapshot(db, self.folder, model, dimension, kind)
             finally:
                 db.close()
 
@@ -322,7 +320,7 @@ class Catalog:
 
 
 _ITEMS = (
-    "SELECT items.id, items.path, online, width, height, size, modified_ns FROM items "
+    "SELECT items.id, items.path, online, width, height, size, modified_ns, text FROM items "
     "JOIN contents USING (hash) JOIN roots ON roots.id = root_id"
 )
 
@@ -338,11 +336,6 @@ def _below(table: str, target: int | str) -> list[tuple[str, tuple[object, ...]]
         return [("id = ?", (target,))] if table == "items" else []
     condition = f"{table}.path = ? OR ({table}.path > ? AND {table}.path < ?)"
     return [(condition, bind) for bind in path_range(target)]
-
-
-def _stamp(db: sqlite3.Connection) -> tuple[str, int]:
-    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('library', 'generation')").fetchall())
-    return meta["library"], int(meta["generation"])
 
 
 def _next_generation(db: sqlite3.Connection) -> None:

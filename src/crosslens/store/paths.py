@@ -1,7 +1,8 @@
-"""Paths in the database: text, or bytes where a name is not valid UTF-8."""
+"""Paths in the database, text or bytes where a name is not valid UTF-8; and what stands for a text."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 
@@ -22,6 +23,11 @@ def from_sql(value: str | bytes) -> str:
 def is_below(path: str, folder: str) -> bool:
     """Whether a path lies below a folder (a folder is not below itself)."""
     return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
+
+
+def text_hash(text: str) -> bytes:
+    """What stands for a text as content: SHA-256 of "text", a zero byte and the text."""
+    return hashlib.sha256(b"text\0" + text.encode()).digest()
 
 
 def path_range(path: str) -> list[tuple[str | bytes, str | bytes, str | bytes]]:

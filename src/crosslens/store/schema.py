@@ -36,12 +36,14 @@ MIGRATIONS = (
         path NOT NULL UNIQUE,                       -- TEXT, or BLOB where it is not valid UTF-8
         is_file INTEGER NOT NULL,                   -- 1: a single file, 0: a folder
         mount NOT NULL,                             -- where its file system was mounted when it was added
+        text_column TEXT,                           -- of a table: the column that holds its texts
         online INTEGER NOT NULL DEFAULT 1
     );
     CREATE TABLE contents (
-        hash BLOB PRIMARY KEY,                      -- SHA-256 of the file
-        width INTEGER NOT NULL,                     -- pixels, after EXIF orientation
-        height INTEGER NOT NULL
+        hash BLOB PRIMARY KEY,                      -- SHA-256 of the file; of a text: paths.text_hash
+        width INTEGER NOT NULL,                     -- pixels, after EXIF orientation; 0 for a text
+        height INTEGER NOT NULL,
+        text TEXT                                   -- NULL for a picture
     );
     CREATE TABLE items (
         id INTEGER PRIMARY KEY AUTOINCREMENT,       -- never used twice

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from crosslens.checksum import checksum
 from crosslens.errors import LibraryDamagedError
-from crosslens.store.catalog import Catalog, ModelRecord, Snapshot
-from crosslens.types import Float32, Int64
+from crosslens.store.catalog import Catalog, ModelRecord
+from crosslens.store.snapshot import Snapshot
+from crosslens.types import Float32, Int64, Modality
 
 DERIVED = "derived"
 _FILES = ("index.faiss", "ids.npy", "covariance.npy")
@@ -49,23 +50,24 @@ class Matrix:
     stamp: tuple[str, int]
 
 
-def open_matrix(catalog: Catalog, model: ModelRecord) -> Matrix:
-    """The matrix for the library as it is now: the derived one if it is current and whole, else a new one.
+def open_matrix(catalog: Catalog, model: ModelRecord, kind: Modality = "image") -> Matrix:
+    """The matrix of a library's pictures, or of its texts, as they are now.
 
+    The derived one if it is current and whole, else a new one.
     A library that cannot be written is served from memory.
     """
     stamp = catalog.stamp()
-    folder = _folder(catalog.folder, stamp, model)
+    folder = _folder(catalog.folder, stamp, model, kind)
     matrix = _load(folder, stamp, model)
     if matrix is None:
-        with catalog.snapshot(model.identity, model.dimension) as snapshot:
+        with catalog.snapshot(model.identity, model.dimension, kind) as snapshot:
             matrix = _build(snapshot, model.dimension)
-        _save(catalog.folder, matrix, model)
+        _save(_folder(catalog.folder, matrix.stamp, model, kind), matrix, model)
     return matrix
 
 
-def _folder(library: Path, stamp: tuple[str, int], model: ModelRecord) -> Path:
-    return library / DERIVED / f"{stamp[1]}-{model.identity[:12]}"
+def _folder(library: Path, stamp: tuple[str, int], model: ModelRecord, kind: Modality) -> Path:
+    return library / DERIVED / f"{stamp[1]}-{model.identity[:12]}{'' if kind == 'image' else '-text'}"
 
 
 def _build(snapshot: Snapshot, dimension: int) -> Matrix:
@@ -105,10 +107,9 @@ def _covariance(vectors: NDArray[np.float16]) -> Float32:
     return covariance
 
 
-def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
-    """Write the matrix and delete the others. Not being able to is no failure: it can be rebuilt."""
-    parent = library / DERIVED
-    target = _folder(library, matrix.stamp, model)
+def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
+    """Write the matrix and delete the old ones. Not being able to is no failure: it can be rebuilt."""
+    parent = target.parent
     try:
         parent.mkdir(exist_ok=True)
         # Not by `tempfile`, whose folders only their maker can read.
@@ -130,7 +131,8 @@ def _save(library: Path, matrix: Matrix, model: ModelRecord) -> None:
         shutil.rmtree(draft, ignore_errors=True)
         return
     for other in parent.iterdir():
-        if other != target and not _is_at_work(other):
+        same_generation = other.name.partition("-")[0] == str(matrix.stamp[1])
+        if other != target and not same_generation and not _is_at_work(other):
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -1,0 +1,47 @@
+"""All vectors of a library at one moment, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from crosslens.errors import LibraryDamagedError
+from crosslens.types import Modality
+
+
+def stamp_of(db: sqlite3.Connection) -> tuple[str, int]:
+    """(library, generation) as a connection sees them now."""
+    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('library', 'generation')").fetchall())
+    return meta["library"], int(meta["generation"])
+
+
+class Snapshot:
+    """The vectors of one model at one moment. stamp: (library, generation); count: number of vectors."""
+
+    def __init__(
+        self, db: sqlite3.Connection, folder: Path, model: str, dimension: int, kind: Modality
+    ) -> None:
+        self._db = db
+        self._folder = folder
+        self._bind = (model, kind == "image")
+        self._bytes = 2 * dimension
+        self.stamp = stamp_of(db)
+        self.count = int(db.execute(f"SELECT count(*) {_VECTORS}", self._bind).fetchone()[0])
+
+    def vectors(self) -> Iterator[tuple[int, bytes]]:
+        """(item id, float16 vector as bytes), by id. Raises LibraryDamagedError for one of a wrong length."""
+        query = f"SELECT items.id, vector {_VECTORS} ORDER BY items.id"
+        for number, blob in self._db.execute(query, self._bind):
+            if len(blob) != self._bytes:
+                raise LibraryDamagedError(
+                    f"library {self._folder}: the vector of item {number} has {len(blob)} bytes, "
+                    f"wanted {self._bytes}",
+                    "Restore the library from a backup, or move the folder away and index again",
+                )
+            yield int(number), blob
+
+
+_VECTORS = (
+    "FROM items JOIN vectors USING (hash) JOIN contents USING (hash) WHERE model = ? AND (text IS NULL) = ?"
+)

@@ -1,0 +1,107 @@
+"""Indexing a table of texts: rows → what the library knows. Each row is an item, named TABLE#ROW."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from crosslens.errors import InputError, TextError
+from crosslens.matcher import Matcher
+from crosslens.store.catalog import Catalog, Entry, Root
+from crosslens.store.paths import text_hash
+from crosslens.tables import column, read_table
+from crosslens.types import Failure, Float32, Item
+
+_PAGE = 512
+
+
+@dataclass(slots=True)
+class TableCounts:
+    """What was done, in rows."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    encoded: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+
+def index_table(catalog: Catalog, matcher: Matcher, root: Root) -> TableCounts:
+    """Bring a library up to date with a table; every page of rows is committed for itself.
+
+    A row that cannot be embedded is a failure; a table that cannot be read to its end is one too, and then
+    nothing is removed.
+    """
+    counts = TableCounts()
+    status = os.stat(root.path)
+    met: set[int] = set()
+    try:
+        for page in _pages(root, status.st_mtime_ns):
+            met |= _index_page(catalog, matcher, root, page, counts)
+    except InputError as error:
+        counts.failures.append(Failure(root.path, error.problem))
+        return counts
+    gone = [number for number in catalog.ids_in(root) if number not in met]
+    catalog.remove(gone)
+    counts.removed = len(gone)
+    return counts
+
+
+def _pages(root: Root, modified_ns: int) -> Iterator[list[tuple[Item, str]]]:
+    rows = column(read_table(root.path), root.text_column or "", root.path)
+    items = (
+        (Item(f"{root.path}#{number}", len(text.encode(errors="replace")), modified_ns), text)
+        for number, (_, text) in enumerate(rows, 1)
+    )
+    while page := list(islice(items, _PAGE)):
+        yield page
+
+
+def _index_page(
+    catalog: Catalog, matcher: Matcher, root: Root, page: Sequence[tuple[Item, str]], counts: TableCounts
+) -> set[int]:
+    """Record a page and return the ids of its items."""
+    known = catalog.hashes_of([item.path for item, _ in page])
+    model = matcher.spec.identity
+    fresh = {text: text_hash(text) for item, text in page if known.get(item.path) != _hash(text)}
+    new = [text for text, hash_ in fresh.items() if not catalog.has_vector(hash_, model)]
+    vectors, bad = _embed(matcher, new)
+    entries = []
+    for item, text in page:
+        if text in bad:
+            counts.failures.append(Failure(item.path, bad[text]))
+        elif text in fresh:
+            entries.append(Entry(item, root.id, fresh[text], 0, 0, vectors.get(text), text))
+            counts.changed += item.path in known
+            counts.added += item.path not in known
+        else:
+            counts.unchanged += 1
+    counts.encoded += len(vectors)
+    if entries:
+        catalog.record(entries, [], model, matcher.model.runtime)
+    return catalog.ids_of([item.path for item, _ in page])
+
+
+def _hash(text: str) -> bytes | None:
+    """None for a text that cannot be content: its row is then looked at again, and fails by name."""
+    try:
+        return text_hash(text)
+    except UnicodeEncodeError:
+        return None
+
+
+def _embed(matcher: Matcher, texts: Sequence[str]) -> tuple[dict[str, Float32], dict[str, str]]:
+    """(vectors, reasons why not), by text. One bad text makes the others go one by one."""
+    try:
+        return dict(zip(texts, matcher.embed_texts(texts), strict=True)), {}
+    except TextError:
+        vectors, bad = {}, {}
+        for text in texts:
+            try:
+                vectors[text] = matcher.embed_texts([text])[0]
+            except TextError as error:
+                bad[text] = error.problem
+        return vectors, bad
