@@ -10,9 +10,11 @@ returned with its error and shifts nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -25,6 +27,9 @@ from crosslens.types import Float32
 K = TypeVar("K")
 T = TypeVar("T")
 R = TypeVar("R")
+
+# Inputs that a thread prepares in one go: each hand-over wakes the caller, which takes a core from the rest.
+_GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def normalise(raw: NDArray[Any]) -> tuple[Float32, NDArray[np.bool_]]:
 
 def ordered_map(
     pool: ThreadPoolExecutor, function: Callable[[T], R], inputs: Iterable[T], window: int
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Map in threads, results in order, at most `window` inputs taken ahead of the one returned."""
     pending: deque[Future[R]] = deque()
     try:
@@ -124,8 +129,13 @@ def encode(
     """
     started: deque[_Batch[K]] = deque()
     batch: _Batch[K] = _Batch()
-    with ThreadPoolExecutor(workers, thread_name_prefix="crosslens-prepare") as pool:
-        for key, row in ordered_map(pool, _prepare, jobs, window=2 * batch_size):
+    size = min(_GROUP, batch_size)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="crosslens-prepare") as pool,
+        # Closed before the pool: what still waits need not be prepared.
+        closing(ordered_map(pool, _prepare, _grouped(jobs, size), window=2 * batch_size // size)) as groups,
+    ):
+        for key, row in chain.from_iterable(groups):
             batch.add(key, row)
             if len(batch.rows) >= batch_size or len(batch.results) >= 8 * batch_size:
                 batch.start(tower)
@@ -139,10 +149,20 @@ def encode(
         yield from started.popleft().finish()
 
 
-def _prepare(job: Job[K]) -> tuple[K, NDArray[Any] | CrosslensError | None]:
+def _grouped(jobs: Iterable[Job[K]], size: int) -> Iterator[list[Job[K]]]:
+    jobs = iter(jobs)
+    while group := list(islice(jobs, size)):
+        yield group
+
+
+def _prepare(jobs: list[Job[K]]) -> list[tuple[K, NDArray[Any] | CrosslensError | None]]:
+    return [(job.key, _row(job)) for job in jobs]
+
+
+def _row(job: Job[K]) -> NDArray[Any] | CrosslensError | None:
     if job.load is None:
-        return job.key, None
+        return None
     try:
-        return job.key, job.load()
+        return job.load()
     except CrosslensError as error:
-        return job.key, error
+        return error

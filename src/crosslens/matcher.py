@@ -302,7 +302,7 @@ class Matcher:
         return encode(
             jobs,
             self.model.image,
-            workers=available_cores() + 1,  # one more, because Pillow holds Python's lock at times
+            workers=available_cores(),
             batch_size=_IMAGE_BATCH,
             concurrency=self.model.concurrency,
         )
