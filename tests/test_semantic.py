@@ -247,3 +247,27 @@ def test_responses_without_an_id_are_a_value_error(mappings: Any) -> None:
 def test_a_mixture_of_pictures_and_texts_is_an_error(fake: Matcher, pictures: Path) -> None:
     with pytest.raises(InputError, match="the list mixes pictures and texts"):
         semantic_search(fake, query_data=["red", str(pictures / "red.png")], response_data=["red"])
+
+
+class Tensor:
+    """What a torch tensor on a GPU that needs its gradient allows: nothing but this way to numpy."""
+
+    def __init__(self, values: np.ndarray, *, free: bool = False, near: bool = False) -> None:
+        self.values, self.free, self.near = values, free, near
+
+    def detach(self) -> Tensor:
+        return Tensor(self.values, free=True, near=self.near)
+
+    def cpu(self) -> Tensor:
+        return Tensor(self.values, free=self.free, near=True)
+
+    def numpy(self) -> np.ndarray:
+        assert self.free
+        assert self.near
+        return self.values
+
+
+def test_tensors_give_what_their_values_give() -> None:
+    values = np.eye(3, dtype=np.float32)
+    found = semantic_search(query_embeddings=Tensor(values), response_embeddings=Tensor(values), top_k=1)  # type: ignore[arg-type]
+    assert found == semantic_search(query_embeddings=values, response_embeddings=values, top_k=1)

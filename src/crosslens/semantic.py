@@ -86,6 +86,9 @@ def _embeddings(
         if matcher is None:
             raise ValueError(f"{side}_data needs a matcher to encode it")
         return matcher.embed(data)
+    if hasattr(embeddings, "detach"):  # a torch tensor, which may need its gradient or lie on a GPU
+        tensor: Any = embeddings
+        embeddings = tensor.detach().cpu().numpy()
     array = np.asarray(embeddings, dtype=np.float32)
     if array.ndim == 1:
         array = array[None] if array.size else array.reshape(0, 0)
