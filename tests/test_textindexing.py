@@ -56,7 +56,9 @@ def test_only_new_and_changed_rows_are_encoded(library: Library, table: Path) ->
     assert (report.unchanged, report.changed, report.removed, report.encoded) == (1, 1, 1, 1)
     assert sorted(str(item.text) for item in library.items()) == ["a red wall", "black night"]
     assert {hit.path: hit.id for hit in library.items()}.items() <= ids.items()
+    generation = library.stats().generation
     assert library.index().unchanged == 2
+    assert library.stats().generation == generation
 
 
 def test_the_same_text_is_encoded_once(library: Library, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def index_table(catalog: Catalog, matcher: Matcher, root: Root) -> TableCounts:
         counts.failures.append(Failure(root.path, error.problem))
         return counts
     gone = [number for number in catalog.ids_in(root) if number not in met]
-    catalog.remove(gone)
+    if gone:
+        catalog.remove(gone)
     counts.removed = len(gone)
     return counts
 
