@@ -23,12 +23,14 @@ from crosslens.errors import (
     LibraryError,
     LibraryModelError,
     LibraryNotFoundError,
+    LibraryReadOnlyError,
     QueryError,
     TextError,
     UnreadableImageError,
 )
 from crosslens.models.catalogue import CATALOGUE
 from crosslens.search.query import Term, mix
+from crosslens.store.lock import writer_lock
 from crosslens.towers.fake import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
@@ -1096,3 +1098,27 @@ def test_a_pipe_named_as_a_source_is_refused(library: Library, tmp_path: Path) -
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(UnreadableImageError, match="no regular file"):
         library.index(tmp_path / "pipe.jpg")
+
+
+def test_a_removal_that_is_refused_leaves_the_library_usable(
+    library: Library, folder: Path, pictures: Path
+) -> None:
+    library.index(pictures)
+    with writer_lock(folder), pytest.raises(LibraryBusyError):
+        library.remove([str(pictures / "red.png")])
+    assert len(library.search("red")) == 4
+
+
+def test_a_library_that_cannot_be_opened_for_writing_is_still_searched(
+    library: Library, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.index(pictures)
+
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise LibraryReadOnlyError("read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crosslens.library.Catalog", refused)
+        with pytest.raises(LibraryReadOnlyError):
+            library.index(pictures)
+    assert len(library.search("red")) == 4

@@ -136,9 +136,7 @@ class Library:
         self, paths: list[str], on_progress: OnProgress | None, text_column: str | None
     ) -> IndexReport:
         matcher = self.matcher
-        if self._catalog is not None:
-            self._catalog.close()
-        self._catalog = catalog = Catalog(self._folder, create=True)
+        catalog = self._writable()
         self._check_model(matcher)  # another process may have made it meanwhile
         record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
         if catalog.model() != record:  # new, or the same model in another place
@@ -154,10 +152,9 @@ class Library:
         stays indexed comes back with the next `index`, unless .crosslensignore names it.
         Raises InputError for what is not in the library; then nothing is removed.
         """
-        self._existing().close()
+        self._existing()
         with writer_lock(self._folder):
-            self._catalog = catalog = Catalog(self._folder, create=True)
-            return catalog.forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
+            return self._writable().forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
 
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
@@ -248,7 +245,7 @@ class Library:
     def stats(self) -> LibraryStats:
         """Numbers about the library. Raises LibraryNotFoundError before the first `index`."""
         catalog, model = self._existing(), self._model()
-        counts = catalog.counts()
+        counts, roots = catalog.counts(), catalog.roots()
         return LibraryStats(
             path=str(self._folder),
             model=model.name,
@@ -257,8 +254,8 @@ class Library:
             offline=counts["offline"],
             contents=counts["contents"],
             vectors=counts["vectors"],
-            roots=tuple(root.path for root in catalog.roots()),
-            missing=tuple(root.path for root in catalog.roots() if not root.online),
+            roots=tuple(root.path for root in roots),
+            missing=tuple(root.path for root in roots if not root.online),
             generation=catalog.stamp()[1],
             size=catalog.size() + derived_size(self._folder),
         )
@@ -276,6 +273,13 @@ class Library:
             self._catalog = Catalog(self._folder)
         return self._catalog
 
+    def _writable(self) -> Catalog:
+        """The database opened for writing; where that fails, the one for reading stays."""
+        catalog = Catalog(self._folder, create=True)
+        self.close()
+        self._catalog = catalog
+        return catalog
+
     def _model(self) -> ModelRecord:
         record = self._existing().model()
         if record is None:
@@ -286,10 +290,10 @@ class Library:
 
     def _remembered_matcher(self) -> Matcher:
         record = self._catalog.model() if self._catalog is not None else None
+        name = record.name if record is not None else STARTER
         try:
-            return Matcher(record.name if record is not None else STARTER)
+            return Matcher(name)
         except UnknownModelError as error:
-            name = record.name if record is not None else STARTER
             raise LibraryModelError(
                 f"library {self._folder} was made with the model in {name}, which is not there any more",
                 f"Tell where it is now: crosslens index -L {self._folder} --model NEW_PLACE",
