@@ -13,7 +13,8 @@ SOURCE = Path(crosslens.__file__).parent
 
 # Earlier may be imported by later, never the other way round. Modules of one rank do not import each other.
 RANKS = (
-    {"errors", "types", "places", "checksum", "models.spec"},
+    {"types", "errors", "places", "checksum", "models.spec"},
+    {"tally"},
     {"read", "inputs", "store.paths", "models.bundle", "preprocess", "tokenize"},
     {"decode"},
     {"models.catalogue", "towers.base", "towers.cache"},

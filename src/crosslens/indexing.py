@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from crosslens.store.catalog import Catalog, Entry, Root
 from crosslens.store.paths import is_below
 from crosslens.store.scan import Scan
 from crosslens.tables import TABLE_SUFFIXES
+from crosslens.tally import Tally
 from crosslens.textindexing import index_table
 from crosslens.towers.openvino import available_cores
 from crosslens.types import Failure, IndexReport, Item, Progress, UInt8
@@ -50,22 +51,6 @@ class _File:
     height: int = 0
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Counts that make the report."""
-
-    pending: int = 0
-    unchanged: int = 0
-    done: int = 0
-    added: int = 0
-    changed: int = 0
-    moved: int = 0
-    removed: int = 0
-    encoded: int = 0
-    ignored: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-
 class IndexRun:
     """Brings a library up to date with some roots. Interrupted at any moment it loses the batch in flight."""
 
@@ -74,7 +59,7 @@ class IndexRun:
         self._matcher = matcher
         self._on_progress = on_progress
         self._model = matcher.spec.identity
-        self._tally = _Tally()
+        self._tally = Tally()
         self._started = time.monotonic()
         self._last_progress = 0.0
         # Content on its way to the database, and content that turned out to be no picture.
@@ -88,16 +73,14 @@ class IndexRun:
         present = [root for root in roots if self._is_there(root)]
         self._scan = Scan(self._catalog)
         tables = [root for root in present if root.text_column and os.path.isfile(root.path)]
-        for root in present:
-            if root in tables:
-                continue
+        for root in (root for root in present if root not in tables):
             self._scan.add(root, self._walk(root, skip - {root.path}))
         self._tally.pending, self._tally.unchanged = self._scan.counts()
         self._report(force=True)
         try:
             self._encode_pending()
             for table in tables:
-                self._index_table(table)
+                index_table(self._catalog, self._matcher, table, self._tally)
             self._remove_missing(present)
         finally:
             self._report(force=True)  # what was committed, also when interrupted
@@ -111,16 +94,6 @@ class IndexRun:
                 self._commit(batch)
                 batch = []
         self._commit(batch)
-
-    def _index_table(self, root: Root) -> None:
-        counts = index_table(self._catalog, self._matcher, root)
-        tally = self._tally
-        tally.added += counts.added
-        tally.changed += counts.changed
-        tally.unchanged += counts.unchanged
-        tally.removed += counts.removed
-        tally.encoded += counts.encoded
-        tally.failures += counts.failures
 
     def report(self) -> IndexReport:
         """What was done so far."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 
 from crosslens.errors import InputError, TextError
@@ -12,43 +11,30 @@ from crosslens.matcher import Matcher
 from crosslens.store.catalog import Catalog, Entry, Root
 from crosslens.store.paths import text_hash
 from crosslens.tables import column, read_table
+from crosslens.tally import Tally
 from crosslens.types import Failure, Float32, Item
 
 _PAGE = 512
 
 
-@dataclass(slots=True)
-class TableCounts:
-    """What was done, in rows."""
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    encoded: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-
-def index_table(catalog: Catalog, matcher: Matcher, root: Root) -> TableCounts:
+def index_table(catalog: Catalog, matcher: Matcher, root: Root, tally: Tally) -> None:
     """Bring a library up to date with a table; every page of rows is committed for itself.
 
     A row that cannot be embedded is a failure; a table that cannot be read to its end is one too, and then
     nothing is removed.
     """
-    counts = TableCounts()
     status = os.stat(root.path)
     met: set[int] = set()
     try:
         for page in _pages(root, status.st_mtime_ns):
-            met |= _index_page(catalog, matcher, root, page, counts)
+            met |= _index_page(catalog, matcher, root, page, tally)
     except InputError as error:
-        counts.failures.append(Failure(root.path, error.problem))
-        return counts
+        tally.failures.append(Failure(root.path, error.problem))
+        return
     gone = [number for number in catalog.ids_in(root) if number not in met]
     if gone:
         catalog.remove(gone)
-    counts.removed = len(gone)
-    return counts
+    tally.removed += len(gone)
 
 
 def _pages(root: Root, modified_ns: int) -> Iterator[list[tuple[Item, str]]]:
@@ -62,7 +48,7 @@ def _pages(root: Root, modified_ns: int) -> Iterator[list[tuple[Item, str]]]:
 
 
 def _index_page(
-    catalog: Catalog, matcher: Matcher, root: Root, page: Sequence[tuple[Item, str]], counts: TableCounts
+    catalog: Catalog, matcher: Matcher, root: Root, page: Sequence[tuple[Item, str]], tally: Tally
 ) -> set[int]:
     """Record a page and return the ids of its items."""
     known = catalog.hashes_of([item.path for item, _ in page])
@@ -73,14 +59,14 @@ def _index_page(
     entries = []
     for item, text in page:
         if text in bad:
-            counts.failures.append(Failure(item.path, bad[text]))
+            tally.failures.append(Failure(item.path, bad[text]))
         elif text in fresh:
             entries.append(Entry(item, root.id, fresh[text], 0, 0, vectors.get(text), text))
-            counts.changed += item.path in known
-            counts.added += item.path not in known
+            tally.changed += item.path in known
+            tally.added += item.path not in known
         else:
-            counts.unchanged += 1
-    counts.encoded += len(vectors)
+            tally.unchanged += 1
+    tally.encoded += len(vectors)
     if entries:
         catalog.record(entries, [], model, matcher.model.runtime)
     return catalog.ids_of([item.path for item, _ in page])
