@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         # A reader that goes away is click's business; a full disk behind the output is ours.
-        Output().error(f"the output cannot be written ({error.strerror})")
+        Output().error(f"{error.filename or 'the output'} cannot be written ({error.strerror})")
         return 1
     except KeyboardInterrupt as interrupt:
         return 143 if isinstance(interrupt, call.Terminated) else 130
