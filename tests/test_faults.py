@@ -344,10 +344,18 @@ def public() -> Iterator[Path]:
 
 # Imports whatever is needed later: Python itself may lie where nobody can read it.
 _AS_NOBODY = """
-import filelock, mmap, os, sys
+import os, sys, tempfile
+from PIL import Image
 from crosslens import Library
 from crosslens.errors import LibraryReadOnlyError
 folder = sys.argv[1]
+# Everything once, so that what is imported late is there: the packages may lie where only root can read.
+with tempfile.TemporaryDirectory() as warm:
+    Image.new("RGB", (8, 8), "red").save(f"{warm}/red.png")
+    for _ in range(2):
+        with Library.open(f"{warm}/library", "fake") as library:
+            library.index(warm)
+            library.search("red")
 if os.getuid() == 0:
     try:
         os.setgroups([])
