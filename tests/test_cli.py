@@ -294,13 +294,25 @@ def test_classify_json_is_one_object_a_picture(run: Run, pictures: Path) -> None
     assert [label["text"] for label in done.json["labels"]] == ["red", "blue"]  # type: ignore[index,union-attr]
 
 
+def test_classify_leaves_out_what_cannot_be_read_and_says_so(run: Run, pictures: Path) -> None:
+    bad = pictures / "bad.png"
+    bad.touch()
+    command = ("classify", bad, pictures / "red.png", "--label", "red", "--label", "blue", "--model", "fake")
+    done = run(*command)
+    assert done.status == 1
+    assert done.out.splitlines()[0] == str(pictures / "red.png")
+    assert done.err == f"warning: {bad}: the file is empty\n"
+    lines = [json.loads(line) for line in run(*command, "--json").out.splitlines()]
+    assert lines[1] == {"image": str(bad), "error": "the file is empty"}
+
+
 def test_classify_without_labels_is_a_mistake(run: Run, pictures: Path) -> None:
     assert "there are no labels" in run("classify", pictures / "red.png", "--model", "fake").err
 
 
 def test_match_shows_every_row_and_names_those_that_fail(run: Run, pictures: Path) -> None:
     table = pictures / "pairs.csv"
-    table.write_text("file,says\nred.png,red\nred.png,blue\ngone.png,red\n")
+    table.write_text("file,says\nred.png,red\ngone.png,red\nred.png,blue\n")
     columns = ("--image-column", "file", "--text-column", "says", "--model", "fake")
     done = run("match", table, *columns)
     assert done.status == 1
@@ -309,10 +321,11 @@ def test_match_shows_every_row_and_names_those_that_fail(run: Run, pictures: Pat
         ("0.993", "1.0000", "red"),
         ("0.007", "0.0000", "blue"),
     ]
-    assert done.err == "warning: gone.png: there is no such file\n"
+    assert done.err == "warning: row 2: gone.png: there is no such file\n"
     answers = [json.loads(line) for line in run("match", table, *columns, "--json").out.splitlines()]
     assert answers[0]["probability"] == pytest.approx(1 / (1 + 2.718281828**-5))
-    assert answers[2] == {"image": "gone.png", "error": "there is no such file"}
+    assert [answer["row"] for answer in answers] == [1, 2, 3]
+    assert answers[1] == {"row": 2, "image": "gone.png", "text": "red", "error": "there is no such file"}
 
 
 def test_embed_writes_pictures_with_their_ids_and_names_failures(
@@ -512,8 +525,18 @@ def test_an_index_in_a_terminal_shows_a_bar(pictures: Path, tmp_path: Path) -> N
     assert "4 added" in shown
 
 
+def test_classify_in_a_terminal_shows_a_bar_and_match_its_rows(pictures: Path) -> None:
+    model = ("--model", "fake")
+    shown = in_terminal("classify", pictures / "red.png", "--label", "red", *model)
+    assert "classifying" in shown
+    table = pictures / "pairs.csv"
+    table.write_text("file,says\nred.png,red\n")
+    shown = in_terminal("match", table, "--image-column", "file", "--text-column", "says", *model)
+    assert "0.993" in shown
+
+
 def test_a_progress_line_tells_rate_time_left_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ProgressLines()
+    lines = ProgressLines("indexing")
     lines._started = lines._printed = time.monotonic() - 10
     lines.update(Progress(done=1000, total=4000, failed=2, encoded=900))
     assert capsys.readouterr().err == "indexing: 1,000 of 4,000, 100 pictures/s, 30 s left, 2 failed\n"

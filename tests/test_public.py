@@ -25,7 +25,7 @@ RANKS = (
     {"store.catalog"},
     {"automm"},
     {"store.scan", "store.vectors", "search.exact", "search.query"},
-    {"textindexing"},
+    {"textindexing", "adding", "remembered"},
     {"indexing"},
     {"library"},
     {""},

@@ -94,6 +94,15 @@ def normalise(raw: NDArray[Any]) -> tuple[Float32, NDArray[np.bool_]]:
     return np.divide(raw, norms, where=sound[:, None], out=raw.copy(), casting="same_kind"), sound
 
 
+def vector_of(result: Encoded[Any], name: str) -> Float32 | None:
+    """The vector of a result, or its error raised; None where there was nothing to encode."""
+    if isinstance(result.error, EncodingError):
+        raise EncodingError(f"the model gave no usable vector for {name}")
+    if result.error is not None:
+        raise result.error
+    return result.vector
+
+
 def ordered_map(
     pool: ThreadPoolExecutor, function: Callable[[T], R], inputs: Iterable[T], window: int
 ) -> Generator[R, None, None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from crosslens.decode import decode, read_bytes
 from crosslens.encode import Encoded, Job, ordered_map
-from crosslens.errors import ImageError
+from crosslens.errors import ImageError, ImageNotFoundError, InputError, UnreadableImageError
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
 from crosslens.read import walk
@@ -262,6 +262,21 @@ class IndexRun:
             self._last_progress = now
             tally = self._tally
             self._on_progress(Progress(tally.done, tally.pending, len(tally.failures), tally.encoded))
+
+
+def check_sources(paths: Sequence[str], known: Set[str], text_column: str | None) -> None:
+    """Refuse what is neither on the disk nor known; a known folder may be missing (an unplugged disk).
+
+    Raises ImageNotFoundError, UnreadableImageError, InputError for a new table without its column.
+    """
+    for path in paths:
+        if not path or (not os.path.lexists(path) and os.path.abspath(path) not in known):
+            raise ImageNotFoundError(path or "''", "there is no such file or folder", "Check the spelling")
+        is_table = Path(path).suffix.lower() in TABLE_SUFFIXES and not os.path.isdir(path)
+        if is_table and text_column is None and os.path.abspath(path) not in known:
+            raise InputError(f"{path} is a table", "Say which column holds its texts: --text-column NAME")
+        if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+            raise UnreadableImageError(path, "this is no regular file", "Name pictures or folders")
 
 
 def mount_of(path: str) -> str:

@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from crosslens.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
+from crosslens.errors import ImageNotFoundError, ImageTooLargeError, InputError, UnreadableImageError
 from crosslens.types import ImageInput
 
 # Only these decoders are ever tried: the rest of Pillow's runs other programs or has no use here. They are
@@ -108,6 +108,21 @@ def opened(source: ImageInput, name: str, limits: Limits) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     return _open(_content(source, name, limits), name)
+
+
+def without_path(source: ImageInput, name: str, limits: Limits) -> bytes | Image.Image:
+    """A picture that is in no file of its own: the bytes of an image file, or a Pillow image.
+
+    Raises InputError for a path, ImageTooLargeError, UnreadableImageError.
+    """
+    if isinstance(source, Image.Image | np.ndarray):
+        return opened(source, name, limits)
+    written = _written(source, name, limits) if isinstance(source, str) else None
+    if isinstance(source, str | os.PathLike) and written is None:
+        raise InputError(
+            f"{name} is the path {os.fsdecode(source)!r}", "Files are indexed: library.index(PATH)"
+        )
+    return written or _content(source, name, limits)
 
 
 def _content(source: Any, name: str, limits: Limits) -> bytes:

@@ -11,31 +11,28 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
 from crosslens import places
+from crosslens.adding import add_images, add_texts
 from crosslens.errors import (
-    ImageNotFoundError,
     InputError,
     LibraryDamagedError,
-    LibraryModelError,
     LibraryNotFoundError,
     QueryError,
-    UnknownModelError,
-    UnreadableImageError,
 )
-from crosslens.indexing import IndexRun, OnProgress
-from crosslens.matcher import Matcher
-from crosslens.models.catalogue import STARTER
+from crosslens.indexing import IndexRun, OnProgress, check_sources
+from crosslens.matcher import Matcher, several
+from crosslens.remembered import check_model, record_of, remembered
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog, ItemRow, ModelRecord
 from crosslens.store.lock import writer_lock
+from crosslens.store.paths import ADDED
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
-from crosslens.tables import TABLE_SUFFIXES
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
 
 
@@ -71,7 +68,7 @@ class Library:
         library = cls(path, matcher)
         library._look()
         if matcher is not None:
-            library._check_model(matcher)
+            check_model(path, library._record(), matcher)
         return library
 
     def __enter__(self) -> Self:
@@ -98,8 +95,8 @@ class Library:
         """The matcher with the library's model."""
         self._look()
         if self._matcher is None:
-            self._matcher = self._asked_matcher or self._remembered_matcher()
-        self._check_model(self._matcher)
+            self._matcher = self._asked_matcher or remembered(self._folder, self._record())
+        check_model(self._folder, self._record(), self._matcher)
         return self._matcher
 
     # -- index ------------------------------------------------------------------------------------
@@ -126,24 +123,50 @@ class Library:
             raise LibraryNotFoundError(
                 f"there is no crosslens library in {self._folder} yet", "Name a folder of pictures to index"
             )
-        self._check_sources(paths, text_column)
+        check_sources(
+            paths, {root.path for root in self._catalog.roots()} if self._catalog else set(), text_column
+        )
+        with self._filling() as catalog:
+            report = IndexRun(catalog, self.matcher, on_progress).run(paths, text_column)
+            self._current(self._kind(None))  # made now, so that the first search need not
+        return report
+
+    def add(
+        self,
+        *,
+        images: Iterable[ImageInput] | ImageInput | None = None,
+        texts: Sequence[str] | str | None = None,
+        names: Sequence[str] | str | None = None,
+    ) -> list[int]:
+        """Add pictures or texts that are in no file; returns their ids. All are added, or none.
+
+        images: anything but paths (`index` is for files); only their vectors are kept. texts are kept whole.
+        names: one to each; its item's `path` is then "added:NAME", and adding under a name that exists
+        replaces what it had. None: the name is made of the content, so the same twice is one item.
+        Raises InputError, ImageError, TextError, and what `index` raises about the library.
+        """
+        if (images is None) == (texts is None):
+            raise InputError("add takes either images or texts", "Call it once for each")
+        names = [names] if isinstance(names, str) else names
+        with self._filling() as catalog:
+            if images is not None:
+                return add_images(catalog, self.matcher, several(images), names)
+            return add_texts(catalog, self.matcher, () if texts is None else texts, names)
+
+    @contextlib.contextmanager
+    def _filling(self) -> Iterator[Catalog]:
+        """The database, made if need be, while this process alone writes to it; the model is noted in it."""
+        self._look()
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         with writer_lock(self._folder):
-            return self._index(paths, on_progress, text_column)
-
-    def _index(
-        self, paths: list[str], on_progress: OnProgress | None, text_column: str | None
-    ) -> IndexReport:
-        matcher = self.matcher
-        catalog = self._writable()
-        self._check_model(matcher)  # another process may have made it meanwhile
-        record = ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
-        if catalog.model() != record:  # new, or the same model in another place
-            catalog.set_model(record)
-        report = IndexRun(catalog, matcher, on_progress).run(paths, text_column)
-        self._current(self._kind(None))  # made now, so that the first search need not
-        return report
+            matcher = self.matcher
+            catalog = self._writable()
+            check_model(self._folder, catalog.model(), matcher)  # another process may have made it meanwhile
+            record = record_of(matcher)
+            if catalog.model() != record:  # new, or the same model in another place
+                catalog.set_model(record)
+            yield catalog
 
     def remove(self, targets: Iterable[str | os.PathLike[str] | int]) -> int:
         """Forget items by id, by path, or by a folder above them; returns how many. No picture is deleted.
@@ -154,7 +177,7 @@ class Library:
         """
         self._existing()
         with writer_lock(self._folder):
-            return self._writable().forget([t if isinstance(t, int) else os.path.abspath(t) for t in targets])
+            return self._writable().forget([_target(target) for target in targets])
 
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
@@ -288,40 +311,8 @@ class Library:
             )
         return record
 
-    def _remembered_matcher(self) -> Matcher:
-        record = self._catalog.model() if self._catalog is not None else None
-        name = record.name if record is not None else STARTER
-        try:
-            return Matcher(name)
-        except UnknownModelError as error:
-            raise LibraryModelError(
-                f"library {self._folder} was made with the model in {name}, which is not there any more",
-                f"Tell where it is now: crosslens index -L {self._folder} --model NEW_PLACE",
-            ) from error
-
-    def _check_sources(self, paths: Sequence[str], text_column: str | None) -> None:
-        """Refuse what is neither on the disk nor known; a known folder may be missing (an unplugged disk)."""
-        known = {root.path for root in self._catalog.roots()} if self._catalog is not None else set()
-        for path in paths:
-            if not path or (not os.path.lexists(path) and os.path.abspath(path) not in known):
-                raise ImageNotFoundError(
-                    path or "''", "there is no such file or folder", "Check the spelling"
-                )
-            is_table = Path(path).suffix.lower() in TABLE_SUFFIXES and not os.path.isdir(path)
-            if is_table and text_column is None and os.path.abspath(path) not in known:
-                raise InputError(f"{path} is a table", "Say which column holds its texts: --text-column NAME")
-            if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
-                raise UnreadableImageError(path, "this is no regular file", "Name pictures or folders")
-
-    def _check_model(self, matcher: Matcher) -> None:
-        record = self._catalog.model() if self._catalog is not None else None
-        if record is not None and record.identity != matcher.spec.identity:
-            raise LibraryModelError(
-                f"library {self._folder} was made with model {record.name!r} ({record.identity[:12]}), "
-                f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
-                "their vectors cannot be compared",
-                f"Leave the model out, or index into another library folder with {matcher.spec.name!r}",
-            )
+    def _record(self) -> ModelRecord | None:
+        return self._catalog.model() if self._catalog is not None else None
 
     def _current(self, kind: Modality) -> Matrix:
         """The matrix of the library's pictures or texts as they are now."""
@@ -336,6 +327,12 @@ class Library:
                 "Move the folder away and index again",
             )
         return matrix
+
+
+def _target(target: str | os.PathLike[str] | int) -> str | int:
+    if isinstance(target, int) or os.fspath(target).startswith(ADDED):
+        return cast(str | int, target)
+    return os.path.abspath(target)
 
 
 def _hit(row: ItemRow, score: float) -> Hit:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import Literal, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,8 @@ from PIL import Image
 
 from crosslens import places
 from crosslens.decode import Limits, decode
-from crosslens.encode import Encoded, Job, encode, normalise
-from crosslens.errors import EncodingError, ImageSkippedWarning, InputError, TextError
+from crosslens.encode import Encoded, Job, encode, normalise, vector_of
+from crosslens.errors import ImageSkippedWarning, InputError, TextError
 from crosslens.inputs import shown
 from crosslens.models.catalogue import CATALOGUE, STARTER, find_bundle
 from crosslens.models.spec import MatchSpec, ModelSpec
@@ -127,11 +127,11 @@ class Matcher:
             raise InputError(f'on_error is {on_error!r}, wanted "raise", "skip" or "mark"')
         jobs = (
             Job(_name(image, number), partial(self.prepare, image, _name(image, number)))
-            for number, image in enumerate(_several(images))
+            for number, image in enumerate(several(images))
         )
         results = self.encode(jobs)
         if on_error == "raise":
-            rows = [_vector_of(result) for result in results]
+            rows = [cast(Float32, vector_of(result, result.key)) for result in results]
             return np.stack(rows) if rows else np.empty((0, self.dimension), np.float32)
         embedded, count = self._without_failures(results)
         if on_error == "skip":
@@ -194,7 +194,7 @@ class Matcher:
 
         modality: "image" or "text"; None decides for the whole list, and refuses a mixture (`modality_of`).
         """
-        items = list(_several(data))
+        items = list(several(data))
         if (modality or modality_of(items)) == "image":
             return self.embed_images(items)
         return self.embed_texts(cast(list[str], items))
@@ -209,12 +209,18 @@ class Matcher:
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise TextError("there is no text to rank", "Give at least one")
-        return self._ranked(self.similarity([image], texts)[0], texts)
+        return self.rank_vectors(self.embed_images([image]), self.embed_texts(texts), texts)[0]
 
-    def _ranked(self, similarities: Float32, texts: Sequence[str]) -> list[Label]:
-        confidences = softmax_confidence(similarities, self.spec.logit_scale)
-        order = np.argsort(-similarities, kind="stable")
-        return [Label(texts[i], int(i), float(similarities[i]), float(confidences[i])) for i in order]
+    def rank_vectors(self, images: Float32, texts: Float32, names: Sequence[str]) -> list[list[Label]]:
+        """`rank` for embeddings: images (n, d), texts (m, d), names[j] for row j of texts."""
+        ranked = []
+        for similarities in np.clip(images @ texts.T, -1, 1):
+            confidences = softmax_confidence(similarities, self.spec.logit_scale)
+            order = np.argsort(-similarities, kind="stable")
+            ranked.append(
+                [Label(names[i], int(i), float(similarities[i]), float(confidences[i])) for i in order]
+            )
+        return ranked
 
     def classify(
         self,
@@ -228,8 +234,12 @@ class Matcher:
         the labels as they are.
         """
         labels = [labels] if isinstance(labels, str) else list(labels)
-        texts = ensemble(self.embed_texts(prompts(labels, templates)), len(templates))
-        return [self._ranked(row, labels) for row in np.clip(self.embed_images(images) @ texts.T, -1, 1)]
+        texts = self.embed_labels(labels, templates)
+        return self.rank_vectors(self.embed_images(images), texts, labels)
+
+    def embed_labels(self, labels: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Float32:
+        """A zero-shot classifier: float32 (n, d), unit norm, a label's row the mean over its prompts."""
+        return ensemble(self.embed_texts(prompts(labels, templates)), len(templates))
 
     def match(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> list[Pair]:
         """The one-to-one assignment of pictures to texts with the greatest sum of cosines, by picture.
@@ -313,16 +323,7 @@ class Matcher:
         return preprocess(decode(image, name, shrink_to=spec.size, limits=self.limits).image, spec)
 
 
-def _vector_of(result: Encoded[Any]) -> Float32:
-    if isinstance(result.error, EncodingError):
-        raise EncodingError(f"the model gave no usable vector for {result.key}")
-    if result.error is not None:
-        raise result.error
-    assert result.vector is not None  # noqa: S101 (every job here has something to encode)
-    return result.vector
-
-
-def _several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
+def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
     """One picture counts as a list of one; an array is one unless it has a fourth axis."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]

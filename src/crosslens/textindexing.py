@@ -69,7 +69,7 @@ def _index_page(
     tally.encoded += len(vectors)
     if entries:
         catalog.record(entries, [], model, matcher.model.runtime)
-    return catalog.ids_of([item.path for item, _ in page])
+    return set(catalog.ids_of([item.path for item, _ in page]).values())
 
 
 def _hash(text: str) -> bytes | None:

@@ -66,7 +66,7 @@ def index(output: Output, folder: Path | None, sources: Sources, model: str | No
     """Bring a library up to date."""
     with Library.open(folder, model) as library:
         _say_once(output, library.matcher)
-        progress = output.progress()
+        progress = output.progress("indexing")
         try:
             with progress:
                 report = library.index(sources.paths, progress.update, sources.text_column)
@@ -122,30 +122,47 @@ def classify(output: Output, images: Sequence[str], choice: Labels, model: str) 
         raise QueryError("there are no labels", "Give --label several times, or --labels FILE")
     matcher = Matcher(model)
     _say_once(output, matcher)
-    ranked = matcher.classify(images, labels, choice.templates or TEMPLATES)
-    for image, row in zip(images, ranked, strict=True):
-        output.labels(image, row)
-    return 0
+    texts = matcher.embed_labels(labels, choice.templates or TEMPLATES)
+    with output.progress("classifying") as progress:
+        found = matcher.embed_images(_counted(images, progress), on_error="skip")
+    for row, ranked in zip(
+        found.rows.tolist(), matcher.rank_vectors(found.vectors, texts, labels), strict=True
+    ):
+        output.labels(images[row], ranked)
+    output.failed(found.failures)
+    return 1 if found.failures else 0
 
 
 def match(output: Output, table: str, image_column: str, text_column: str, model: str) -> int:
-    """Pairs of a table. A row whose picture cannot be read is shown with the reason."""
+    """Pairs of a table, row by row. A row whose picture cannot be read is shown with the reason."""
     matcher = Matcher(model)
     _say_once(output, matcher)
-    failed = 0
+    failed = done = 0
+    total = sum(1 for _ in read_table(table))  # a row that cannot be read is met before any work is done
     rows = column(read_table(table), image_column, table)
-    for page in _pages(rows, _PAGE):
-        texts = [text for _, text in column(iter(row for row, _ in page), text_column, table)]
-        images = [_beside(table, image) for _, image in page]
-        found = matcher.embed_images(images, on_error="skip")
-        good = found.rows.tolist()
-        vectors = matcher.embed_texts([texts[row] for row in good])
-        cosines = (found.vectors * vectors).sum(axis=1).clip(-1, 1)
-        p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
-        pairs = [(page[row][1], texts[row]) for row in good]
-        output.pairs(pairs, cosines.tolist(), p.tolist(), found.failures)
-        failed += len(found.failures)
+    with output.progress("matching", streaming=True) as progress:
+        for page in _pages(rows, _PAGE):
+            texts = [text for _, text in column(iter(row for row, _ in page), text_column, table)]
+            matched = _match_page(matcher, [_beside(table, image) for _, image in page], texts)
+            for (_, image), text, result in zip(page, texts, matched, strict=True):
+                done += 1
+                failed += isinstance(result, Failure)
+                output.pair(done, image, text, result)
+            progress.update(Progress(done, total, failed, done - failed))
     return 1 if failed else 0
+
+
+def _match_page(
+    matcher: Matcher, images: Sequence[str], texts: Sequence[str]
+) -> list[tuple[float, float] | Failure]:
+    """(cosine, probability) of every pair, or why there is none."""
+    found = matcher.embed_images(images, on_error="skip")
+    good = found.rows.tolist()
+    cosines = (found.vectors * matcher.embed_texts([texts[row] for row in good])).sum(axis=1).clip(-1, 1)
+    p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
+    pairs = dict(zip(good, zip(cosines.tolist(), p.tolist(), strict=True), strict=True))
+    failures = iter(found.failures)
+    return [pairs[row] if row in pairs else next(failures) for row in range(len(images))]
 
 
 def embed(output: Output, sources: Sequence[str], texts: str | None, out: str, model: str) -> int:
@@ -158,8 +175,7 @@ def embed(output: Output, sources: Sequence[str], texts: str | None, out: str, m
         vectors = matcher.embed_texts(ids)
     else:
         paths = _pictures(sources, failures)
-        progress = output.progress()
-        with progress:
+        with output.progress("embedding") as progress:
             found = matcher.embed_images(_counted(paths, progress), on_error="skip")
         failures += found.failures
         ids, vectors = [paths[row] for row in found.rows.tolist()], found.vectors

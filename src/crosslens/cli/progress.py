@@ -18,8 +18,9 @@ _PLAIN_PROGRESS_SECONDS = 5.0
 class ProgressLines:
     """Progress as a plain line every few seconds, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str) -> None:
         self.last: Progress | None = None
+        self._doing = doing
         self._started = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -40,7 +41,7 @@ class ProgressLines:
         rate = progress.done / (now - self._started)
         left = _duration((progress.total - progress.done) / rate)
         print(
-            f"indexing: {progress.done:,} of {progress.total:,}, {rate:,.0f} pictures/s, {left} left, "
+            f"{self._doing}: {progress.done:,} of {progress.total:,}, {rate:,.0f} pictures/s, {left} left, "
             f"{progress.failed:,} failed",
             file=sys.stderr,
             flush=True,
@@ -50,11 +51,12 @@ class ProgressLines:
 class ProgressBar:
     """Progress as a bar, for a person at a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self.last: Progress | None = None
+        self._doing = doing
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -65,7 +67,7 @@ class ProgressBar:
             console=console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task("looking for pictures", total=None, rate="", failed="")
+        self._task = self._bar.add_task(self._doing, total=None, rate="", failed="")
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -85,7 +87,7 @@ class ProgressBar:
         rate = progress.done / max(time.monotonic() - self._started, 1e-9)
         self._bar.update(
             self._task,
-            description="indexing",
+            description=self._doing,
             completed=progress.done,
             total=progress.total,
             rate=f"{rate:,.0f}/s",

@@ -46,9 +46,10 @@ class Output:
         """Say something once."""
         print(f"crosslens: {printable(message)}", file=sys.stderr)
 
-    def progress(self) -> ProgressBar | ProgressLines:
-        """Something to watch an indexing run by."""
-        return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+    def progress(self, doing: str, *, streaming: bool = False) -> ProgressBar | ProgressLines:
+        """Something to watch a long run by. streaming: its results are printed meanwhile."""
+        between_results = streaming and sys.stdout.isatty()
+        return ProgressBar(doing) if sys.stderr.isatty() and not between_results else ProgressLines(doing)
 
     def interrupted(self, last: Progress | None) -> None:
         """Say what an interrupted run has kept."""
@@ -139,19 +140,23 @@ class Output:
         for label in labels:
             print(printable(f"  {label.confidence:>6.1%}  {label.text}"))
 
-    def pairs(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        cosines: Sequence[float],
-        probabilities: Sequence[float],
-        failures: Sequence[Failure],
-    ) -> None:
-        """Pairs of pictures and texts, and those that could not be compared."""
-        for (image, text), cosine, p in zip(pairs, cosines, probabilities, strict=True):
+    def pair(self, row: int, image: str, text: str, result: tuple[float, float] | Failure) -> None:
+        """A picture and a text of a table: (cosine, probability), or why they could not be compared."""
+        facts: dict[str, Any] = {"row": row, "image": image, "text": text}
+        if isinstance(result, Failure):
             if self._json:
-                self._object({"image": image, "text": text, "similarity": cosine, "probability": p})
+                self._object({**facts, "error": result.reason})
             else:
-                print(printable(f"{p:.3f}") + f"\t{cosine:.4f}\t{printable(image)}\t{printable(text)}")
+                self.warn(f"row {row}: {result.path}: {result.reason}")
+            return
+        cosine, p = result
+        if self._json:
+            self._object({**facts, "similarity": cosine, "probability": p})
+        else:
+            print(f"{p:.3f}\t{cosine:.4f}\t{printable(image)}\t{printable(text)}")
+
+    def failed(self, failures: Sequence[Failure]) -> None:
+        """Inputs that there is no result for."""
         for failure in failures:
             if self._json:
                 self._object({"image": failure.path, "error": failure.reason})
@@ -235,7 +240,7 @@ class Output:
             about += "" if hit.online else ", offline"
             cells: list[RenderableType] = [str(number), f"{hit.score:.3f}"]
             if thumbnail:
-                cells.append(thumbnail(hit.path))
+                cells.append(thumbnail(hit.path) if hit.text is None and os.path.isabs(hit.path) else "")
             table.add_row(*cells, _text(about))
         return table
 

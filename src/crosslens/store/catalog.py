@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 from crosslens.errors import InputError
-from crosslens.store.paths import from_sql, is_below, path_range, to_sql
+from crosslens.store.paths import ADDED, from_sql, is_below, path_range, to_sql
 from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
 from crosslens.store.snapshot import Snapshot, stamp_of
 from crosslens.types import Float32, Item, Modality
@@ -134,11 +134,19 @@ class Catalog:
     # -- roots ------------------------------------------------------------------------------------
 
     def roots(self) -> list[Root]:
-        """All roots, by path."""
+        """All folders and files that were indexed, by path."""
+        query = "SELECT id, path, is_file, mount, online, text_column FROM roots WHERE path != ?"
         with self.reading() as db:
-            rows = db.execute("SELECT id, path, is_file, mount, online, text_column FROM roots").fetchall()
+            rows = db.execute(query, (ADDED,)).fetchall()
         roots = (Root(i, from_sql(p), bool(f), from_sql(m), bool(o), c) for i, p, f, m, o, c in rows)
         return sorted(roots, key=lambda root: root.path)
+
+    def added_root(self) -> Root:
+        """The root of what is in no file: nothing on the disk, and never looked for there."""
+        with self.writing() as db:
+            db.execute("INSERT OR IGNORE INTO roots (path, is_file, mount) VALUES (?, 1, '')", (ADDED,))
+            (number,) = db.execute("SELECT id FROM roots WHERE path = ?", (ADDED,)).fetchone()
+        return Root(int(number), ADDED, is_file=True, mount="", online=True)
 
     def add_root(self, path: str, mount: str, text_column: str | None = None) -> Root:
         """Remember a root, and hand it the items below it that belonged to a root further up."""
@@ -217,12 +225,12 @@ class Catalog:
             )
             _next_generation(db)
 
-    def ids_of(self, paths: Sequence[str]) -> set[int]:
-        """Ids of those of the paths that are items."""
+    def ids_of(self, paths: Sequence[str]) -> dict[str, int]:
+        """Ids of those of the paths that are items, by path."""
         query = "SELECT id FROM items WHERE path = ?"
         with self.reading() as db:
-            rows = [db.execute(query, (to_sql(path),)).fetchone() for path in paths]
-        return {row[0] for row in rows if row is not None}
+            rows = {path: db.execute(query, (to_sql(path),)).fetchone() for path in paths}
+        return {path: row[0] for path, row in rows.items() if row is not None}
 
     def ids_in(self, root: Root) -> list[int]:
         """Ids of a root's items."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 
+# Begins the path of an item that is in no file. No absolute path begins so.
+ADDED = "added:"
+
 
 def to_sql(path: str) -> str | bytes:
     """A path as SQLite keeps it: text, or bytes where the name is not valid UTF-8."""

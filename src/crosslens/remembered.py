@@ -1,0 +1,38 @@
+"""The model that a library was made with: found again, and no other let in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crosslens.errors import LibraryModelError, UnknownModelError
+from crosslens.matcher import Matcher
+from crosslens.models.catalogue import STARTER
+from crosslens.store.catalog import ModelRecord
+
+
+def record_of(matcher: Matcher) -> ModelRecord:
+    """What a library notes of its model."""
+    return ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
+
+
+def remembered(folder: Path, record: ModelRecord | None) -> Matcher:
+    """A matcher with a library's model; the starter for a new library. Raises LibraryModelError."""
+    name = record.name if record is not None else STARTER
+    try:
+        return Matcher(name)
+    except UnknownModelError as error:
+        raise LibraryModelError(
+            f"library {folder} was made with the model in {name}, which is not there any more",
+            f"Tell where it is now: crosslens index -L {folder} --model NEW_PLACE",
+        ) from error
+
+
+def check_model(folder: Path, record: ModelRecord | None, matcher: Matcher) -> None:
+    """Raise LibraryModelError for another model than the library's: their vectors cannot be compared."""
+    if record is not None and record.identity != matcher.spec.identity:
+        raise LibraryModelError(
+            f"library {folder} was made with model {record.name!r} ({record.identity[:12]}), "
+            f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
+            "their vectors cannot be compared",
+            f"Leave the model out, or index into another library folder with {matcher.spec.name!r}",
+        )
