@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from crosslens.arguments import brief, choice, numbers, whole
 from crosslens.encode import normalise
+from crosslens.errors import InputError
 from crosslens.types import Float32, Int64
 
 Similarity = Literal["cosine", "dot_prod"]
@@ -44,22 +46,21 @@ def semantic_search(  # noqa: PLR0913, PLR0917 (the signature is one that users 
     top_k: results to a query; beyond the number of responses all come back, from no responses none.
     id_mappings: response row → the id to return for it; without one the id is the row.
     similarity_type: "cosine" in [-1, 1], or "dot_prod" of the vectors as they are.
-    Raises ValueError for anything else.
+    Raises InputError for anything else.
     """
-    if similarity_type not in ("cosine", "dot_prod"):
-        raise ValueError(f"similarity_type is {similarity_type!r}, wanted 'cosine' or 'dot_prod'")
+    choice("similarity_type", similarity_type, get_args(Similarity))
     for name, value in (("query_chunk_size", query_chunk_size), ("response_chunk_size", response_chunk_size),
                         ("top_k", top_k)):  # fmt: skip
-        if value < 1:
-            raise ValueError(f"{name} is {value}, wanted at least 1")
+        whole(name, value)
     queries = _embeddings("query", matcher, query_data, query_embeddings)
     responses = _embeddings("response", matcher, response_data, response_embeddings)
     if len(responses) and len(queries) and queries.shape[1] != responses.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"queries have {queries.shape[1]} numbers and responses {responses.shape[1]}: "
-            "they come from different models"
+            "they come from different models",
+            "Embed both with one model",
         )
-    _check_mappings(id_mappings, len(responses))
+    ids = _ids(id_mappings, len(responses))
     if similarity_type == "cosine":
         queries, responses = _unit("query", queries), _unit("response", responses)
     results: list[list[dict[str, Any]]] = []
@@ -68,7 +69,7 @@ def semantic_search(  # noqa: PLR0913, PLR0917 (the signature is one that users 
             queries[start : start + query_chunk_size], responses, top_k, response_chunk_size
         )
         results += [
-            [{"response_id": _identity(int(row), id_mappings), "score": float(score)}
+            [{"response_id": ids[int(row)], "score": float(score)}
              for row, score in zip(line, line_scores, strict=True)]
             for line, line_scores in zip(rows, scores, strict=True)
         ]  # fmt: skip
@@ -81,29 +82,32 @@ def _embeddings(
     """One side as float32 (n, d)."""
     if (data is None) == (embeddings is None):
         found = "neither" if data is None else "both"
-        raise ValueError(f"give either {side}_data or {side}_embeddings, got {found}")
+        raise InputError(f"the {side} side has {found}", f"Give either {side}_data or {side}_embeddings")
     if data is not None:
-        if matcher is None:
-            raise ValueError(f"{side}_data needs a matcher to encode it")
+        if not hasattr(matcher, "embed"):
+            problem = f"{side}_data needs a matcher to encode it, and matcher is {brief(matcher)}"
+            raise InputError(problem, "Give a crosslens.Matcher")
         return matcher.embed(data)
-    if hasattr(embeddings, "detach"):  # a torch tensor, which may need its gradient or lie on a GPU
+    if hasattr(embeddings, "detach") and hasattr(embeddings, "cpu"):  # a torch tensor, which may need its gradient or lie on a GPU
         tensor: Any = embeddings
-        embeddings = tensor.detach().cpu().numpy()
-    array = np.asarray(embeddings, dtype=np.float32)
+        embeddings = tensor.detach().float().cpu().numpy()  # numpy has no bfloat16
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is named below
+        array = numbers(f"{side}_embeddings", embeddings).astype(np.float32)
     if array.ndim == 1:
         array = array[None] if array.size else array.reshape(0, 0)
     if array.ndim != 2:
-        raise ValueError(f"{side}_embeddings have shape {array.shape}, wanted (n, d)")
+        raise InputError(f"{side}_embeddings have shape {array.shape}", "Wanted (n, d), a row to each")
     if not np.isfinite(array).all():
         row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise ValueError(f"{side}_embeddings: row {row} is not finite")
+        raise InputError(f"{side}_embeddings: row {row} is not finite", "Leave it out")
     return array
 
 
 def _unit(side: str, vectors: Float32) -> Float32:
     unit, sound = normalise(vectors)
     if not sound.all():
-        raise ValueError(f"{side}_embeddings: row {int(np.argmin(sound))} is zero, so it has no cosine")
+        problem = f"{side}_embeddings: row {int(np.argmin(sound))} is zero, so it has no cosine"
+        raise InputError(problem, 'Leave it out, or choose similarity_type="dot_prod"')
     return unit
 
 
@@ -136,16 +140,15 @@ def _best(rows: Int64, scores: Float32, k: int) -> tuple[Int64, Float32]:
     return rows[order], scores[order]
 
 
-def _check_mappings(mappings: Mapping[int, Hashable] | Sequence[Hashable] | None, count: int) -> None:
+def _ids(mappings: Mapping[int, Hashable] | Sequence[Hashable] | None, count: int) -> Sequence[Hashable]:
+    """The id of every response, by row."""
     if mappings is None:
-        return
+        return range(count)
     if isinstance(mappings, Mapping):
-        missing = next((row for row in range(count) if row not in mappings), None)
+        missing = next((row for row in range(count) if row not in mappings), count)
+        ids = [mappings[row] for row in range(missing)]
     else:
-        missing = len(mappings) if len(mappings) < count else None
-    if missing is not None:
-        raise ValueError(f"id_mappings has no id for response {missing} of {count}")
-
-
-def _identity(row: int, mappings: Mapping[int, Hashable] | Sequence[Hashable] | None) -> Hashable:
-    return row if mappings is None else mappings[row]
+        ids = list(mappings)
+    if len(ids) < count:
+        raise InputError(f"id_mappings has no id for response {len(ids)} of {count}", "Give one to each")
+    return ids
