@@ -1,12 +1,11 @@
 """Ranking and pair metrics, against values worked out by hand."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 
-from crosslens.errors import InputError, MissingExtraError
+from crosslens.errors import InputError
 from crosslens.evaluate import Labels, Table, judgements, pair_metrics, ranking_metrics
 
 RANKINGS = {"q1": ["a", "b", "c"], "q2": ["c", "a", "b"]}
@@ -68,7 +67,7 @@ def test_more_relevant_responses_weigh_more_in_ndcg() -> None:
     ("rankings", "qrels", "message"),
     [
         (RANKINGS, [("q3", "a", 1)], "judgement 0 is of query 'q3'"),
-        (RANKINGS, [("q1", "a", 0.5)], "relevance 0.5, wanted a whole number"),
+        (RANKINGS, [("q1", "a", 0.5)], r"relevance 0.5\. Wanted a whole number"),
         (RANKINGS, [("q1", "a", math.nan)], "relevance nan"),
         (RANKINGS, [("q1", "a", 1), ("q1", "a", 0)], "judgement 1 gives 'q1' and 'a' the relevance 0"),
         (RANKINGS, [], "no relevance judgements"),
@@ -83,15 +82,6 @@ def test_a_judgement_that_cannot_be_used_is_named(rankings: dict, qrels: list, m
 def test_a_response_ranked_twice_is_refused() -> None:
     with pytest.raises(InputError, match="twice"):
         ranking_metrics({"q": ["a", "a"]}, [("q", "a", 1)], cutoffs=[2])
-
-
-def test_unknown_metrics_and_cutoffs_are_refused() -> None:
-    with pytest.raises(InputError, match=r"no ranking metric 'auc'.*recall, precision, ndcg, map, mrr"):
-        ranking_metrics(RANKINGS, QRELS, ["auc"])
-    with pytest.raises(InputError, match="cutoffs"):
-        ranking_metrics(RANKINGS, QRELS, cutoffs=[0])
-    with pytest.raises(InputError, match="no pair metric 'ndcg'"):
-        pair_metrics([0, 1], [0.1, 0.9], ["ndcg"])
 
 
 @pytest.mark.usefixtures("sklearn")
@@ -123,17 +113,6 @@ def test_the_threshold_decides_what_counts_as_a_match() -> None:
 def test_labels_that_give_no_metric_are_refused(labels: list, p: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
         pair_metrics(labels, p)
-
-
-def test_without_the_extra_the_message_ends_with_the_line_that_installs_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for module in ("pytrec_eval", "sklearn", "sklearn.metrics"):
-        monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r'pytrec-eval-terrier.*pip install "crosslens\[eval\]"$'):
-        ranking_metrics(RANKINGS, QRELS)
-    with pytest.raises(MissingExtraError, match=r'scikit-learn.*pip install "crosslens\[eval\]"$'):
-        pair_metrics([0, 1], [0.1, 0.9])
 
 
 def test_judgements_come_from_rows_or_columns() -> None:
@@ -171,7 +150,7 @@ def test_labels_say_which_of_the_two_means_a_match() -> None:
     assert mixed.matches([0, "same"]).tolist() == [0, 1]
     with pytest.raises(InputError, match="row 0 has the label 'other'"):
         mixed.matches(["other"])
-    with pytest.raises(InputError, match="wanted two labels"):
+    with pytest.raises(InputError, match="Give two different labels"):
         Labels.of(["a", "b", "c"], None)
     with pytest.raises(InputError, match="Give both"):
         Labels.of(None, "same")

@@ -40,7 +40,7 @@ def test_automm_probability_is_half_of_cosine_and_one() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="Wanted 'calibrated' or 'automm'"):
         match_probability([0.2], FAKE_SPEC, "honest")  # type: ignore[arg-type]
 
 

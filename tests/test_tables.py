@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from crosslens.errors import InputError, MissingExtraError
+from crosslens.errors import InputError
 from crosslens.tables import column, read_table, write_vectors
 
 ROWS = [{"picture": "a.jpg", "caption": 'two, "dogs"'}, {"picture": "b.jpg", "caption": "naïve\ncafé"}]
@@ -55,11 +54,6 @@ def test_a_table_that_cannot_be_read_is_named_with_its_line(
         list(read_table(str(tmp_path / name)))
 
 
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.csv cannot be read \(No such file"):
-        list(read_table(str(tmp_path / "none.csv")))
-
-
 def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
     rows = iter([{"a": 1, "b": None}])
     with pytest.raises(InputError, match=r"t: row 1 has no 'b'\. Its columns are 'a', 'b'"):
@@ -91,21 +85,3 @@ def test_parquet_has_a_row_to_a_vector(tmp_path: Path) -> None:
     write_vectors(str(tmp_path / "v.parquet"), ["a", "b"], VECTORS)
     rows = parquet.read_table(tmp_path / "v.parquet").to_pylist()
     assert rows == [{"id": "a", "vector": [0, 1, 2]}, {"id": "b", "vector": [3, 4, 5]}]
-
-
-def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"Wanted \.npy, \.safetensors, \.parquet"):
-        write_vectors(str(tmp_path / "v.txt"), IDS, VECTORS)
-
-
-@pytest.mark.parametrize(
-    ("suffix", "module", "extra"),
-    [(".parquet", "pyarrow", "parquet"), (".safetensors", "safetensors.numpy", "safetensors")],
-)
-def test_a_missing_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, module: str, extra: str
-) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"crosslens\[{extra}\]"):
-        write_vectors(str(tmp_path / f"v{suffix}"), IDS, VECTORS)
-    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,10 @@ from crosslens import Matcher
 from crosslens.errors import (
     ImageSkippedWarning,
     InputError,
-    MissingExtraError,
     TextError,
     UnreadableImageError,
 )
-from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
+from crosslens.zeroshot import TEMPLATES, ensemble, prompts
 
 
 def test_every_label_goes_into_every_template() -> None:
@@ -53,12 +51,6 @@ def test_the_assignment_is_the_best_of_all(fake: Matcher, pictures: Path) -> Non
     pairs = fake.match(images, ["red", "green", "blue", "black"])
     assert [(pair.image, pair.text) for pair in pairs] == [(0, 1), (1, 0), (2, 2)]
     assert pairs[1].similarity == pytest.approx(1)
-
-
-def test_an_assignment_without_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "crosslens\[eval\]"$'):
-        assign(np.eye(2, dtype=np.float32))
 
 
 def test_long_texts_may_be_averaged_or_refused(fake: Matcher) -> None:

@@ -5,15 +5,17 @@ docs/automm.md maps the names and lists what differs, and why.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosslens.arguments import choice
 from crosslens.errors import (
     CrosslensWarning,
     InputError,
@@ -21,10 +23,10 @@ from crosslens.errors import (
     UncalibratedWarning,
     UnknownModelError,
 )
-from crosslens.evaluate import Labels, Table, judgements, load_extra, pair_metrics, ranking_metrics
+from crosslens.evaluate import Labels, Table, depths, judgements, load_extra, pair_metrics, ranking_metrics
 from crosslens.matcher import Matcher
-from crosslens.models.catalogue import CATALOGUE, STARTER
-from crosslens.probability import Probability, default_match, match_probability
+from crosslens.models.catalogue import STARTER
+from crosslens.probability import Probability, default_match, likely, match_probability
 from crosslens.read import has_image_name
 from crosslens.semantic import Similarity, semantic_search
 from crosslens.texts import modality_of, short
@@ -95,7 +97,7 @@ class MultiModalPredictor:
         self.eval_metric = eval_metric
         self.probability = probability
         self._labels = Labels.of(classes, match_label)
-        self.matcher = _open(presets, hyperparameters or {})
+        self.matcher = _open(presets, dict(hyperparameters or {}))
 
     @property
     def class_labels(self) -> list[Hashable]:
@@ -132,6 +134,7 @@ class MultiModalPredictor:
             raise InputError(problem, "Leave it out")
         if as_tensor and as_pandas:
             raise InputError("as_tensor and as_pandas exclude each other", "Choose one")
+        choice("signature", "query" if signature is None else signature, get_args(Side))
         name = {"query": self.query, "response": self.response, None: None}[signature]
         table = Table.of(data, name or signature or "data")
         column = name or self._which_column(table)
@@ -182,7 +185,7 @@ class MultiModalPredictor:
         Otherwise as `predict_proba`; as_pandas gives a Series.
         """
         table = self._pairs(data, candidate_data)
-        matches = self._proba(table, id_mappings, probability)[:, 1] >= threshold
+        matches = likely(self._proba(table, id_mappings, probability)[:, 1], threshold)
         return table.wrap(self._labels.of_matches(matches), as_pandas, self.label)
 
     def evaluate(  # noqa: PLR0913, PLR0917 (AutoMM's order)
@@ -213,14 +216,14 @@ class MultiModalPredictor:
             raise InputError("a ranking needs query_data and response_data", "Give both, or neither")
         label = label or self.label
         chosen = metrics or self.eval_metric or ("roc_auc" if query_data is None else "recall")
-        chosen = [chosen] if isinstance(chosen, str) else list(chosen)
         if query_data is None:
             table = self._pairs(data)
             truth = self._labels.matches(table.column(label or "label"))
             p = self._proba(table, id_mappings, probability)[:, 1]
             values = pair_metrics(truth, p, chosen, threshold)
-            predicted = table.wrap(self._labels.of_matches(p >= threshold), None, label)
+            predicted = table.wrap(self._labels.of_matches(likely(p, threshold)), None, label)
             return (values, predicted) if return_pred else values
+        cutoffs = depths(cutoffs)
         query, queries = _ids(query_data, self.query, "query")
         response, responses = _ids(response_data, self.response, "response")
         qrels = list(judgements(data, (query, response, label), queries, responses))
@@ -230,7 +233,7 @@ class MultiModalPredictor:
         hits = semantic_search(
             query_embeddings=vectors[0],
             response_embeddings=vectors[1],
-            top_k=max(cutoffs, default=1),
+            top_k=max(cutoffs),
             id_mappings=responses,
             response_chunk_size=chunk_size,
             similarity_type=similarity_type,
@@ -273,10 +276,8 @@ class MultiModalPredictor:
         kinds = [self._modality(items, name) for name, items in zip(names, sides, strict=True)]
         alike = kinds[0] == kinds[1]
         if alike and self.problem_type == "image_text_similarity":
-            problem = (
-                f"{names[0]!r} and {names[1]!r} both hold {kinds[0]}s, and {self.problem_type} compares "
-            )
-            raise InputError(problem + "pictures with texts", "Check the paths, or change problem_type")
+            problem = f"{names[0]!r} and {names[1]!r} both hold {kinds[0]}s, not pictures and texts"
+            raise InputError(problem, "Check the paths, or change problem_type")
         return [self.matcher.embed(*side) for side in zip(sides, kinds, strict=True)], alike
 
     def _modality(self, items: Sequence[Any], name: str) -> Modality:
@@ -312,25 +313,23 @@ def _ids(data: Data, name: str | None, side: Side) -> tuple[str, list[Hashable]]
 def _one_column(side: Side, columns: str | Sequence[str] | None) -> str | None:
     names = [columns] if isinstance(columns, str) else list(columns or [])
     if len(names) > 1:
-        problem = f"{side} names {len(names)} columns"
-        raise InputError(problem, "Name one: a vector stands for one picture or text")
+        raise InputError(f"{side} names {len(names)} columns", "Name one: a vector is of one picture or text")
     return names[0] if names else None
 
 
 def _open(presets: str | None, hyperparameters: Mapping[str, Any]) -> Matcher:
     """The matcher that a preset or a checkpoint name stands for; a checkpoint name has the last word."""
-    named = {value for key, value in hyperparameters.items() if key.endswith(".checkpoint_name")}
+    named = {value for key, value in hyperparameters.items() if str(key).endswith(".checkpoint_name")}
     if len(named) > 1:
         raise InputError(f"hyperparameters name several models: {sorted(named)}", "Name one for both sides")
-    ignored = sorted(key for key in hyperparameters if not key.endswith(".checkpoint_name"))
+    ignored = sorted(str(key) for key in hyperparameters if not str(key).endswith(".checkpoint_name"))
     if ignored:
         message = f"hyperparameters without effect here: {', '.join(ignored)}"
         warnings.warn(CrosslensWarning(message), stacklevel=3)
-    asked = named.pop() if named else presets or STARTER
+    asked = os.fspath(named.pop() if named else presets or STARTER)
     name = PRESETS.get(asked, asked)
-    short_name = name.rpartition("/")[2]
     try:
-        return Matcher(short_name if short_name in CATALOGUE else name)
+        return Matcher(name)
     except UnknownModelError as error:
         stands_for = f"{asked!r} stands for {name}: " if name != asked else ""
         remedy = f"{error.remedy}. Presets: {', '.join(PRESETS)}"

@@ -12,12 +12,14 @@ import os
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from crosslens.arguments import brief, number, numbers, whole
 from crosslens.errors import InputError, MissingExtraError
 
 # Our name → trec_eval's. Its recip_rank knows no cutoff, so rankings are cut before it sees them.
@@ -29,6 +31,8 @@ RANKING_METRICS = {
     "mrr": "recip_rank",
 }
 PAIR_METRICS = ("roc_auc", "accuracy", "f1", "log_loss")
+
+_GREATEST_RELEVANCE = 1_000_000
 
 # One relevance judgement: query, response, relevance (0: not relevant; more is better).
 Qrel = tuple[Hashable, Hashable, float]
@@ -78,19 +82,20 @@ class Table:
             raise InputError(f"there is no column {name!r}", f"There is {', '.join(map(repr, self.columns))}")
         values = self.columns[name]
         if id_mappings and name in id_mappings:
-            contents = dict(id_mappings[name].items())
+            mapping = id_mappings[name]
+            if not hasattr(mapping, "items"):
+                problem = f"id_mappings holds {brief(mapping)} for {name!r}"
+                raise InputError(problem, "Give a dict or Series of what each id stands for")
+            contents = dict(mapping.items())
             for row, value in enumerate(values):
                 if value not in contents:
-                    raise InputError(
-                        f"column {name!r}, row {row}: id_mappings has nothing for the id {value!r}"
-                    )
+                    problem = f"column {name!r}, row {row}: id_mappings has nothing for the id {value!r}"
+                    raise InputError(problem, "Add what it stands for")
             values = [contents[value] for value in values]
         for row, value in enumerate(values):
             if _is_missing(value):
-                raise InputError(
-                    f"column {name!r}, row {row}{self._label(row)} is missing",
-                    "Leave the row out, or fill it in",
-                )
+                problem = f"column {name!r}, row {row}{self._label(row)} is missing"
+                raise InputError(problem, "Leave the row out, or fill it in")
         return values
 
     def wrap(self, values: NDArray[Any], as_pandas: bool | None, names: Any = None) -> Any:
@@ -128,7 +133,8 @@ class Labels:
         both = (0, 1) if both is None else tuple(both)
         if len(both) != 2 or both[0] == both[1] or match not in (None, *both):
             raise InputError(
-                f"classes are {list(both)}, wanted two labels, match_label ({match!r}) one of them"
+                f"classes are {brief(list(both))} and match_label is {match!r}",
+                "Give two different labels, one of them match_label",
             )
         return cls((both[0], both[1]), both[1] if match is None else match)
 
@@ -146,9 +152,10 @@ class Labels:
         """1 for every label that means a match, 0 for the other: (n,). Raises InputError for any else."""
         for row, label in enumerate(labels):
             if label not in self.both:
-                raise InputError(
-                    f"row {row} has the label {label!r}, wanted {self.both[0]!r} or {self.both[1]!r}"
+                wanted = (
+                    f"Wanted {self.both[0]!r} or {self.both[1]!r}; other labels are named by classes=[…, …]"
                 )
+                raise InputError(f"row {row} has the label {label!r}", wanted)
         return np.array([label == self.match for label in labels], dtype=np.int64)
 
 
@@ -190,8 +197,7 @@ def judgements(
 def _judgement_rows(data: Any, columns: tuple[str, str, str | None]) -> Iterable[Sequence[Any]]:
     if isinstance(data, list | tuple):
         for row, judgement in enumerate(data):
-            if isinstance(judgement, str) or len(judgement) not in (2, 3):
-                raise InputError(f"judgement {row} is {judgement!r}", "Give (query, response, relevance)")
+            _check_row(row, judgement, 2, 3)
         return data
     table = Table.of(data, "data")
     query, response, relevance = columns
@@ -201,10 +207,15 @@ def _judgement_rows(data: Any, columns: tuple[str, str, str | None]) -> Iterable
     return list(zip(*(table.column(name) for name in names), strict=True))
 
 
+def _check_row(row: int, judgement: Any, *lengths: int) -> None:
+    if not isinstance(judgement, list | tuple | np.ndarray) or len(judgement) not in lengths:
+        raise InputError(f"judgement {row} is {brief(judgement)}", "Give (query, response, relevance)")
+
+
 def ranking_metrics(
     rankings: Mapping[Hashable, Sequence[Hashable]],
     qrels: Iterable[Qrel],
-    metrics: Sequence[str] = ("recall",),
+    metrics: str | Sequence[str] = ("recall",),
     cutoffs: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
     """Means over the judged queries: {"recall@1": …, "recall@5": …}, each in [0, 1].
@@ -215,9 +226,7 @@ def ranking_metrics(
     Raises InputError, which names the row, or MissingExtraError.
     Source: trec_eval, through pytrec-eval-terrier.
     """
-    _check_metrics(metrics, RANKING_METRICS, "ranking")
-    if not cutoffs or min(cutoffs) < 1:
-        raise InputError(f"cutoffs are {list(cutoffs)}, wanted one or more, each at least 1")
+    metrics, cutoffs = _known(metrics, RANKING_METRICS, "ranking"), depths(cutoffs)
     judged = _judgements(qrels, rankings)
     tool = load_extra("pytrec_eval", "pytrec-eval-terrier", "eval")
     responses = {response for line in judged.values() for response in line}
@@ -240,7 +249,7 @@ def ranking_metrics(
 def pair_metrics(
     labels: ArrayLike,
     probabilities: ArrayLike,
-    metrics: Sequence[str] = ("roc_auc",),
+    metrics: str | Sequence[str] = ("roc_auc",),
     threshold: float = 0.5,
 ) -> dict[str, float]:
     """How well match probabilities tell pairs that match from those that do not: {"roc_auc": …}.
@@ -250,19 +259,25 @@ def pair_metrics(
     threshold: accuracy and f1 count as a match what is at least that likely.
     Raises InputError or MissingExtraError. Source: scikit-learn.
     """
-    _check_metrics(metrics, PAIR_METRICS, "pair")
-    truth, p = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    metrics = _known(metrics, PAIR_METRICS, "pair")
+    truth, p = numbers("labels", labels), numbers("probabilities", probabilities)
     if truth.shape != p.shape or truth.ndim != 1 or not len(truth):
-        raise InputError(f"labels have shape {truth.shape} and probabilities {p.shape}, wanted (n,) twice")
-    if not np.isin(truth, (0, 1)).all():
-        row = int(np.argmin(np.isin(truth, (0, 1))))
-        raise InputError(f"label {row} is {truth[row]!r}, wanted 0 (no match) or 1 (match)")
+        problem = f"labels have shape {truth.shape} and probabilities {p.shape}"
+        raise InputError(problem, "Wanted (n,) twice, and at least one pair")
+    for name, values, sound, wanted in (
+        ("label", truth, np.isin(truth, (0, 1)), "0 (no match) or 1 (match)"),
+        ("probability", p, (p >= 0) & (p <= 1), "something from 0 to 1"),
+    ):
+        if not sound.all():
+            row = int(np.argmin(sound))
+            raise InputError(f"{name} {row} is {values[row]:g}", f"Wanted {wanted}")
     if "roc_auc" in metrics and len(np.unique(truth)) < 2:
         raise InputError(
-            f"all {len(truth)} pairs have the label {truth[0]}, so there is no roc_auc",
+            f"all {len(truth)} pairs have the label {truth[0]:g}, so there is no roc_auc",
             "Add pairs of both kinds",
         )
-    functions = _pair_functions(truth.astype(np.int64), p, (p >= threshold).astype(np.int64))
+    predicted = p >= number("threshold", threshold)
+    functions = _pair_functions(truth.astype(np.int64), p, predicted.astype(np.int64))
     return {metric: float(functions[metric]()) for metric in metrics}
 
 
@@ -278,10 +293,22 @@ def _pair_functions(
     }
 
 
-def _check_metrics(metrics: Sequence[str], known: Iterable[str], kind: str) -> None:
-    for metric in metrics:
+def depths(cutoffs: Iterable[int]) -> list[int]:
+    """Cutoffs as a list. Raises InputError for one that is no whole number from 1 on, and for none at all."""
+    found = [whole("a cutoff", k) for k in cutoffs]
+    if not found:
+        raise InputError("there are no cutoffs", "Give at least one, such as (1, 5, 10)")
+    return found
+
+
+def _known(metrics: str | Iterable[str], known: Iterable[str], kind: str) -> list[str]:
+    found = [metrics] if isinstance(metrics, str) else list(metrics)
+    for metric in found:
         if metric not in known:
-            raise InputError(f"there is no {kind} metric {metric!r}", f"Wanted any of {', '.join(known)}")
+            raise InputError(
+                f"there is no {kind} metric {brief(metric)}", f"Wanted any of {', '.join(known)}"
+            )
+    return found
 
 
 def _judgements(
@@ -289,16 +316,24 @@ def _judgements(
 ) -> dict[Hashable, dict[Hashable, int]]:
     """Query → response → relevance."""
     judged: dict[Hashable, dict[Hashable, int]] = {}
-    for row, (query, response, relevance) in enumerate(qrels):
+    for row, judgement in enumerate(qrels):
+        _check_row(row, judgement, 3)
+        query, response, relevance = judgement
         if query not in rankings:
-            raise InputError(f"judgement {row} is of query {query!r}, which has no ranking")
-        if not float(relevance).is_integer():
-            raise InputError(f"judgement {row} has the relevance {relevance!r}, wanted a whole number")
+            raise InputError(
+                f"judgement {row} is of query {query!r}, which has no ranking", "Add its ranking"
+            )
+        # trec_eval counts by level without a look at its memory: those below 0 and vast ones end the process.
+        is_level = isinstance(relevance, Real) and 0 <= relevance <= _GREATEST_RELEVANCE
+        if not is_level or relevance != int(relevance):
+            wanted = f"Wanted a whole number from 0 to {_GREATEST_RELEVANCE:,}"
+            raise InputError(f"judgement {row} has the relevance {brief(relevance)}", wanted)
         line = judged.setdefault(query, {})
         if line.setdefault(response, int(relevance)) != relevance:
             raise InputError(
                 f"judgement {row} gives {query!r} and {response!r} the relevance {relevance}, "
-                f"an earlier one {line[response]}"
+                f"an earlier one {line[response]}",
+                "Keep one of them",
             )
     if not judged:
         raise InputError("there are no relevance judgements", "Give rows of query, response and relevance")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from crosslens.arguments import choice, number, numbers
 from crosslens.errors import InputError, UncalibratedWarning
 from crosslens.models.spec import MatchSpec, ModelSpec
 
@@ -28,14 +29,22 @@ _RIDGE = 1e-3
 def softmax_confidence(similarities: ArrayLike, logit_scale: float) -> Float64:
     """Softmax of logit_scale × similarities over the last axis: float64, same shape, rows sum to 1.
 
-    Says which of several texts fits best, never whether any fits. Finite for any finite input.
+    Says which of several texts fits best, never whether any fits. Finite for any finite input; a row that
+    is not, such as that of a picture marked as unreadable, becomes NaN.
+    Raises InputError for no similarities, for what is no number, and for a scale that is not positive.
     Source: CLIP (Radford et al. 2021), where logit_scale is learned; 100 for OpenAI's models.
     """
-    logits = np.asarray(similarities, dtype=np.float64) * logit_scale
-    if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(f"softmax needs at least one similarity in the last axis, got shape {logits.shape}")
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    cosines = numbers("similarities", similarities)
+    if cosines.ndim == 0 or cosines.shape[-1] == 0:
+        problem = f"softmax needs at least one similarity in the last axis, got shape {cosines.shape}"
+        raise InputError(problem, "Give the similarities of at least one text")
+    scale = number("logit_scale", logit_scale)
+    if scale <= 0:
+        raise InputError(f"logit_scale is {logit_scale}", "Give a positive one, such as the model's own")
+    # The largest is taken off before the scale, so that nothing overflows but what is 0 anyway.
+    with np.errstate(over="ignore", invalid="ignore"):
+        exponentials = np.exp((cosines - cosines.max(axis=-1, keepdims=True)) * scale)
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def match_probability(
@@ -49,11 +58,13 @@ def match_probability(
     probability: "calibrated" is sigmoid(a · cosine + b) with a and b fitted for the model; "automm" is
     (cosine + 1) / 2, which calls nearly everything a match, for those who must compare with AutoMM.
     match: a and b; None: the model's own, or a documented guess, warned of (UncalibratedWarning).
+    Raises InputError.
     """
-    values = np.atleast_1d(np.asarray(cosines, dtype=np.float64))
+    choice("probability", probability, get_args(Probability))
+    values = np.atleast_1d(numbers("cosines", cosines))
     if probability == "automm":
         p = np.clip((values + 1) / 2, 0, 1)
-    elif probability == "calibrated":
+    else:
         match = match or spec.match or default_match(spec)
         if not match.calibrated:
             warnings.warn(
@@ -64,9 +75,12 @@ def match_probability(
                 stacklevel=3,
             )
         p = _sigmoid(match.a * values + match.b)
-    else:
-        raise ValueError(f'probability is {probability!r}, wanted "calibrated" or "automm"')
     return np.stack([1 - p, p], axis=-1)
+
+
+def likely(probabilities: Float64, threshold: float) -> NDArray[np.bool_]:
+    """Which matches are at least `threshold` likely: (n,). Raises InputError for what is no number."""
+    return probabilities >= number("threshold", threshold)
 
 
 def default_match(spec: ModelSpec) -> MatchSpec:
@@ -82,7 +96,7 @@ def fit_match(cosines: ArrayLike, labels: ArrayLike) -> MatchSpec:
     Source: Platt, Probabilistic outputs for support vector machines, 1999; with a small ridge instead of
     his smoothed targets.
     """
-    x, y = np.asarray(cosines, dtype=np.float64).ravel(), np.asarray(labels, dtype=np.float64).ravel()
+    x, y = numbers("cosines", cosines).ravel(), numbers("labels", labels).ravel()
     if x.shape != y.shape:
         raise InputError(f"there are {len(x)} pairs and {len(y)} labels", "Give one label to a pair")
     if not set(y.tolist()) <= {0.0, 1.0} or len(set(y.tolist())) < 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,15 +84,14 @@ def _embeddings(
         found = "neither" if data is None else "both"
         raise InputError(f"the {side} side has {found}", f"Give either {side}_data or {side}_embeddings")
     if data is not None:
-        if not hasattr(matcher, "embed"):
+        if matcher is None or not hasattr(matcher, "embed"):
             problem = f"{side}_data needs a matcher to encode it, and matcher is {brief(matcher)}"
             raise InputError(problem, "Give a crosslens.Matcher")
         return matcher.embed(data)
-    if hasattr(embeddings, "detach") and hasattr(embeddings, "cpu"):  # a torch tensor, which may need its gradient or lie on a GPU
+    if hasattr(embeddings, "cpu"):  # a torch tensor, which may need its gradient or lie on a GPU
         tensor: Any = embeddings
         embeddings = tensor.detach().float().cpu().numpy()  # numpy has no bfloat16
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is named below
-        array = numbers(f"{side}_embeddings", embeddings).astype(np.float32)
+    array = numbers(f"{side}_embeddings", cast(ArrayLike, embeddings), np.float32)
     if array.ndim == 1:
         array = array[None] if array.size else array.reshape(0, 0)
     if array.ndim != 2:

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from crosslens.arguments import brief, numbers
 from crosslens.errors import InputError, MissingExtraError
 from crosslens.types import Float32
 
@@ -31,13 +32,13 @@ def read_table(path: str) -> Iterator[Row]:
         yield from _read_parquet(path)
         return
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with _opened(path, encoding="utf-8-sig", newline="") as file:
             rows = _read_json_lines(path, file) if "json" in suffix else _read_csv(path, file, suffix)
             yield from rows
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 ({error.reason})", "Save the file as UTF-8") from error
+    except OSError as error:  # half-way
+        raise InputError(f"{path} cannot be read ({error.strerror})", "Check the disk it is on") from error
 
 
 def column(rows: Iterator[Row], name: str, path: str) -> Iterator[tuple[Row, str]]:
@@ -57,6 +58,13 @@ def write_vectors(path: str, ids: Sequence[str], vectors: Float32) -> None:
     metadata. .parquet: columns "id" and "vector". Written under another name first: whole or not there.
     Raises InputError, MissingExtraError, OSError.
     """
+    vectors = numbers("vectors", vectors, np.float32)
+    if vectors.ndim != 2 or not vectors.shape[1] or len(ids) != len(vectors):
+        problem = f"there are {len(ids)} ids, and vectors of shape {vectors.shape}"
+        raise InputError(problem, "Give vectors (n, d) and n ids")
+    for row, name in enumerate(ids):
+        if not isinstance(name, str):
+            raise InputError(f"id {row} is {brief(name)}", "Give texts")
     suffix = Path(path).suffix.lower()
     draft = f"{path}.draft"
     if suffix == ".npy":
@@ -75,15 +83,24 @@ def write_vectors(path: str, ids: Sequence[str], vectors: Float32) -> None:
     os.replace(draft, path)
 
 
+def _opened(path: str, **how: Any) -> IO[Any]:
+    try:
+        return open(path, **how)  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error  # str(error) repeats the path
+        raise InputError(f"{path} cannot be read ({reason})", "Check the spelling") from error
+
+
 def _read_csv(path: str, file: Any, suffix: str) -> Iterator[Row]:
     reader = csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ",")
     try:
         for row in reader:
             if None in row:
-                raise InputError(f"{path}: line {reader.line_num} has more values than the head has names")
+                problem = f"{path}: line {reader.line_num} has more values than the head has names"
+                raise InputError(problem, "Put quotes around values that hold the separator")
             yield row
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: {error}") from error
+        raise InputError(f"{path}: line {reader.line_num}: {error}", "Repair the line") from error
 
 
 def _read_json_lines(path: str, file: Any) -> Iterator[Row]:
@@ -92,10 +109,11 @@ def _read_json_lines(path: str, file: Any) -> Iterator[Row]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}: line {number} is no JSON ({error})") from error
+        except (ValueError, RecursionError) as error:
+            problem = f"{path}: line {number} is no JSON ({error})"
+            raise InputError(problem, "Write one object to a line") from error
         if not isinstance(row, dict):
-            raise InputError(f"{path}: line {number} is no JSON object")
+            raise InputError(f"{path}: line {number} is no JSON object", "Write one object to a line")
         yield row
 
 
@@ -106,19 +124,20 @@ def _read_parquet(path: str) -> Iterator[Row]:
     except ImportError as error:
         raise MissingExtraError("pyarrow", "parquet") from error
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # Opened here, because pyarrow takes no name that is not UTF-8.
+        with _opened(path, mode="rb") as opened, pyarrow.parquet.ParquetFile(opened) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path} cannot be read ({error})") from error
+        raise InputError(f"{path} cannot be read ({error})", "Write the table anew") from error
 
 
 def _write_safetensors(path: str, ids: Sequence[str], vectors: Float32) -> None:
-    try:
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        raise MissingExtraError("safetensors", "safetensors") from error
-    save_file({"vectors": np.ascontiguousarray(vectors)}, path, metadata={"ids": json.dumps(list(ids))})
+    from safetensors.numpy import save
+
+    # Not by its `save_file`, whose errors are no OSError.
+    tensors = {"vectors": np.ascontiguousarray(vectors)}
+    Path(path).write_bytes(save(tensors, metadata={"ids": json.dumps(list(ids))}))
 
 
 def _write_parquet(path: str, ids: Sequence[str], vectors: Float32) -> None:
@@ -129,4 +148,10 @@ def _write_parquet(path: str, ids: Sequence[str], vectors: Float32) -> None:
         raise MissingExtraError("pyarrow", "parquet") from error
     flat = pyarrow.array(np.ascontiguousarray(vectors).ravel())
     values = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    pyarrow.parquet.write_table(pyarrow.table({"id": list(ids), "vector": values}), path)
+    try:
+        table = pyarrow.table({"id": list(ids), "vector": values})
+    except UnicodeEncodeError as error:
+        problem = f"{path}: Parquet holds only UTF-8, which the id {error.object!a} is not"
+        raise InputError(problem, "Write .npy or .safetensors, or rename the file") from error
+    with open(path, "wb") as file:
+        pyarrow.parquet.write_table(table, file)

@@ -42,11 +42,12 @@ def check_texts(texts: Sequence[str]) -> None:
     """Raise TextError for the first entry that is no text, or is the path of a picture."""
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TextError(f"text {row} is {type(text).__name__}, not str")
+            raise TextError(f"text {row} is {type(text).__name__}, not str", "Give a list of texts")
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise TextError(f"text {row} ({text!a:.60}) holds half a character, a lone surrogate") from error
+            problem = f"text {row} ({text!a:.60}) holds half a character, a lone surrogate"
+            raise TextError(problem, "Decode its bytes by the encoding they are in") from error
         if has_image_name(text) and os.path.isfile(text):
             raise TextError(
                 f"text {row} ({short(text)}) is the path of a picture", "Pass pictures to the image side"
@@ -59,7 +60,9 @@ def check_tokens(texts: Sequence[str], tokens: Tokens, spec: ModelSpec, long_tex
     if len(empty):
         row = int(empty[0])
         which = f"text {row} ({short(texts[row])})" if len(texts) > 1 else f"the text {short(texts[row])}"
-        raise TextError(f"{which} is empty, or holds nothing the model reads")
+        raise TextError(
+            f"{which} is empty, or holds nothing the model reads", "Write a word, or leave it out"
+        )
     length = spec.text.context_length
     cut = np.flatnonzero(tokens.lengths > length)
     if len(cut) and long_text != "mean":
@@ -67,7 +70,7 @@ def check_tokens(texts: Sequence[str], tokens: Tokens, spec: ModelSpec, long_tex
         if long_text == "error":
             raise TextError(too_long, 'Shorten it, or choose long_text="truncate" or "mean"')
         most = tokens.lengths[cut].max()
-        message = f"{too_long} ({most} tokens at most); the end was left out"
+        message = f"{too_long} ({most} tokens at most); the end was left out. long_text='mean' reads it all"
         warnings.warn(TextTruncatedWarning(message), stacklevel=_STACK)
     unseen = {row: script for row, text in enumerate(texts) if (script := _unseen_script(text, spec))}
     if unseen:
@@ -75,7 +78,8 @@ def check_tokens(texts: Sequence[str], tokens: Tokens, spec: ModelSpec, long_tex
         message = (
             f"{_these(texts, np.array(list(unseen)))} in a script that {spec.name} never saw ({scripts})"
         )
-        warnings.warn(UnseenScriptWarning(f"{message}; the results mean nothing"), stacklevel=_STACK)
+        message += f"; the results mean nothing. It reads {', '.join(spec.scripts)}"
+        warnings.warn(UnseenScriptWarning(message), stacklevel=_STACK)
 
 
 def _unseen_script(text: str, spec: ModelSpec) -> str | None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from crosslens.arguments import brief
 from crosslens.encode import normalise
-from crosslens.errors import InputError
+from crosslens.errors import InputError, MissingExtraError
 from crosslens.types import Float32
 
 # The seven that CLIP's authors found to do nearly what all eighty do.
@@ -27,14 +28,21 @@ TEMPLATES = (
 
 
 def prompts(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Every label in every template, label by label. Raises InputError for a template without "{}"."""
+    """Every label in every template, label by label.
+
+    Raises InputError for a label that is empty, and for a template without "{}".
+    """
     if not labels:
         raise InputError("there are no labels", "Give at least one")
     if not templates:
         raise InputError("there are no templates", 'Give at least one, such as "a photo of a {}."')
+    for row, label in enumerate(labels):
+        if not isinstance(label, str) or not label.strip():
+            raise InputError(f"label {row} is {brief(label)}", "Give each a text that is not empty")
     for template in templates:
-        if "{}" not in template:
-            raise InputError(f'template {template!r} has no "{{}}" for the label', 'Write "a photo of a {}."')
+        if not isinstance(template, str) or "{}" not in template:
+            problem = f'template {brief(template)} has no "{{}}" for the label'
+            raise InputError(problem, 'Write "a photo of a {}."')
     return [template.replace("{}", label) for label in labels for template in templates]
 
 
@@ -52,8 +60,6 @@ def assign(similarities: Float32) -> tuple[list[int], list[int]]:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
-        from crosslens.errors import MissingExtraError
-
         raise MissingExtraError("scipy", "eval") from error
     rows, columns = linear_sum_assignment(np.asarray(similarities, dtype=np.float64), maximize=True)
     return rows.tolist(), columns.tolist()
