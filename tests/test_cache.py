@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from crosslens import Matcher
 from crosslens.models.catalogue import find_bundle
-from crosslens.towers.cache import seal_cache, sound_cache
+from crosslens.towers.cache import load_compiled, save_compiled
 from crosslens.towers.openvino import OpenVinoModel
 
 
@@ -39,7 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def blob(cache: Path) -> Path:
-    [file] = cache.glob("*/*.blob")
+    [file] = cache.glob("*.blob")
     return file
 
 
@@ -53,23 +54,35 @@ def test_a_compiled_graph_is_kept_and_used_again(cache: Path) -> None:
 @pytest.mark.parametrize("damage", [truncated, emptied, with_one_bit_flipped])
 def test_a_damaged_graph_is_compiled_anew(cache: Path, damage: Callable[[bytes], bytes]) -> None:
     damaged = damage(blob(cache).read_bytes())
-    blob(cache).chmod(0o644)
     blob(cache).write_bytes(damaged)
     np.testing.assert_array_equal(text_vector(cache), text_vector(None))
     assert blob(cache).read_bytes() != damaged
 
 
-def test_a_graph_that_was_never_sealed_is_not_trusted(tmp_path: Path) -> None:
-    (tmp_path / "1.blob").write_bytes(b"half written")
-    sound_cache(tmp_path)
-    assert list(tmp_path.glob("*.blob")) == []
+def test_what_was_saved_is_loaded_while_its_sources_are_as_they_were(tmp_path: Path) -> None:
+    source, file = tmp_path / "weights", tmp_path / "below" / "it.blob"
+    source.write_bytes(b"weights")
+    save_compiled(file, b"whole", [source])
+    loaded = load_compiled(file, [source])
+    assert loaded is not None
+    assert bytes(loaded) == b"whole"
+    os.utime(source, ns=(0, 0))
+    assert load_compiled(file, [source]) is None
 
 
-def test_a_sealed_graph_stays(tmp_path: Path) -> None:
-    (tmp_path / "1.blob").write_bytes(b"whole")
-    seal_cache(tmp_path)
-    sound_cache(tmp_path)
-    assert [file.name for file in tmp_path.glob("*.blob")] == ["1.blob"]
+@pytest.mark.parametrize("note", [None, "", "[]", "{}", '{"checksum": 1, "sources": []}'])
+def test_a_graph_without_its_note_is_not_trusted(tmp_path: Path, note: str | None) -> None:
+    file = tmp_path / "it.blob"
+    file.write_bytes(b"half written")
+    if note is not None:
+        file.with_suffix(".json").write_text(note)
+    assert load_compiled(file, []) is None
+
+
+def test_nothing_is_left_of_a_graph_that_cannot_be_kept(tmp_path: Path) -> None:
+    save_compiled(tmp_path / "it.blob", b"data", [tmp_path / "gone"])
+    assert load_compiled(tmp_path / "it.blob", []) is None
+    assert [file.name for file in tmp_path.iterdir()] == []
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from crosslens.errors import ImageTooLargeError, UnreadableImageError
-from crosslens.inputs import FORMATS, Limits, opened, read_bytes, shown
+from crosslens.inputs import FORMATS, REPAIR, Limits, opened, read_bytes, shown
 from crosslens.types import ImageInput
 
 if TYPE_CHECKING:
@@ -63,13 +63,14 @@ def decode(
     name: str,
     *,
     shrink_to: int | None = None,
+    oversample: int = 2,
     limits: Limits = Limits(),  # noqa: B008 (frozen)
 ) -> Decoded:
     """Decode one picture: EXIF orientation applied, transparency over white, 16 bits scaled to 8, in sRGB.
 
     source: a picture that is open already is left as its owner had it. name: stands for it in errors.
-    shrink_to: a JPEG whose short side is at least twice this is decoded at 1/2, 1/4 or 1/8 of its size by
-    its DCT, never below twice this, or below this if a profile changes its colours; None decodes in full.
+    shrink_to: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size by its DCT, its short side never below
+    `oversample` times this, or below this if a profile changes its colours; None decodes in full.
     Raises ImageNotFoundError, ImageTooLargeError, UnreadableImageError.
     """
     name = shown(name)
@@ -83,7 +84,7 @@ def decode(
         )
     try:
         if shrink_to is not None and image is not source:
-            _draft(image, shrink_to)
+            _draft(image, shrink_to, oversample)
         shrunk, stored = image.size, _stored(image)
         image.load()
         # TIFF's decoder turns pictures upright itself, and forgets the tag.
@@ -96,17 +97,17 @@ def decode(
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(name, str(error), "Scale it down") from error
     except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error
-        raise UnreadableImageError(name, f"damaged or truncated ({error})") from error
+        raise UnreadableImageError(name, f"damaged or truncated ({error})", REPAIR) from error
     return Decoded(image, *((height, width) if turned else (width, height)))
 
 
-def _draft(image: Image.Image, shrink_to: int) -> None:
-    """Have a JPEG decoded at a fraction of its size: not below twice the target, or once if colours change.
+def _draft(image: Image.Image, shrink_to: int, oversample: int) -> None:
+    """Have a JPEG decoded at a fraction of its size, not below the target, or a multiple of it.
 
     Changing them costs as much per pixel as all else; a coarser picture is off by 0.5 of 255, not 0.2.
     """
     mode = "RGB" if image.mode == "YCbCr" else image.mode
-    least = shrink_to if _transform(image.info.get("icc_profile"), mode) else 2 * shrink_to
+    least = shrink_to if _transform(image.info.get("icc_profile"), mode) else oversample * shrink_to
     image.draft(mode, (least, least))
 
 

@@ -20,8 +20,9 @@ import crosslens
 from crosslens import places
 from crosslens.library import Library
 from crosslens.matcher import Matcher
-from crosslens.models.catalogue import STARTER
+from crosslens.models.catalogue import STARTER, find_bundle
 from crosslens.store.schema import DATABASE
+from crosslens.towers.opening import auto_device
 from crosslens.towers.openvino import available_cores
 from crosslens.types import UInt8
 
@@ -81,7 +82,9 @@ def examine(library: Path) -> Checkup:
         "machine": {
             "cores": f"{available_cores()} usable of {os.cpu_count()}",
             "CPU features": " ".join(_cpu_flags()) or "unknown",
-            "runtime": f"{matcher.model.runtime} (bf16 where the CPU computes in it, f32 elsewhere)",
+            "devices": _devices(),
+            "runtime": f"{matcher.provenance} (bf16 where the CPU computes in it, f32 elsewhere)",
+            "device": "{} ({})".format(*auto_device(find_bundle(STARTER))),
         },
         "model": {
             "name": f"{spec.name}, version {spec.version}, {spec.dimension} numbers a vector",
@@ -148,7 +151,7 @@ def _library(folder: Path) -> tuple[bool, str]:
 
 
 def _speed(matcher: Matcher) -> tuple[bool, str]:
-    pictures, texts = _pictures(64), list(_TEXTS) * 16
+    pictures, texts = _pictures(64), [f"{text} {number}" for text in _TEXTS for number in range(16)]
     started = time.perf_counter()
     matcher.embed_images(pictures)
     middle = time.perf_counter()
@@ -162,6 +165,15 @@ def _pictures(count: int) -> list[UInt8]:
     random = np.random.default_rng(7)
     small = random.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     return [np.asarray(Image.fromarray(picture).resize((128, 128))) for picture in small]
+
+
+def _devices() -> str:
+    import openvino
+
+    core = openvino.Core()
+    return ", ".join(
+        f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices
+    )
 
 
 def _cpu_flags() -> list[str]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import CrosslensError, EncodingError
 from crosslens.towers.base import Tower
-from crosslens.types import Float32
+from crosslens.types import Float32, Int64
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -30,6 +30,8 @@ R = TypeVar("R")
 
 # Inputs that a thread prepares in one go: each hand-over wakes the caller, which takes a core from the rest.
 _GROUP = 4
+# What to do about an input without a usable vector.
+RETRY = "Leave it out, or try precision='f32'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,23 @@ def normalise(raw: NDArray[Any]) -> tuple[Float32, NDArray[np.bool_]]:
     return np.divide(raw, norms, where=sound[:, None], out=raw.copy(), casting="same_kind"), sound
 
 
+def by_length(ids: Int64, lengths: Int64 | None, batch_size: int) -> Iterator[tuple[NDArray[np.intp], Int64]]:
+    """(rows, their ids) batch by batch: ids (n, length) in their order, or short ones first and cut short.
+
+    lengths: (n,) of the texts, where padding may be left out; None keeps it. Batches are cut to a multiple of
+    8, since a runtime prepares itself for every length it meets.
+    """
+    order = np.arange(len(ids)) if lengths is None else np.argsort(lengths, kind="stable")
+    for start in range(0, len(ids), batch_size):
+        rows = order[start : start + batch_size]
+        columns = ids.shape[1] if lengths is None else -8 * (-int(lengths[rows].max()) // 8)
+        yield rows, ids[rows, :columns]
+
+
 def vector_of(result: Encoded[Any], name: str) -> Float32 | None:
     """The vector of a result, or its error raised; None where there was nothing to encode."""
     if isinstance(result.error, EncodingError):
-        raise EncodingError(f"the model gave no usable vector for {name}")
+        raise EncodingError(f"the model gave no usable vector for {name}", RETRY)
     if result.error is not None:
         raise result.error
     return result.vector

@@ -6,24 +6,26 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Literal, TypeVar, cast, overload
+from typing import Literal, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from crosslens import places
-from crosslens.decode import Limits, decode
-from crosslens.encode import Encoded, Job, encode, normalise, vector_of
-from crosslens.errors import ImageSkippedWarning, InputError, TextError
-from crosslens.inputs import shown
-from crosslens.models.catalogue import CATALOGUE, STARTER, find_bundle
+from crosslens.arguments import brief, choice
+from crosslens.certificate import DECODINGS, OVERSAMPLE, chosen_decoding
+from crosslens.decode import Decoded, Limits, decode
+from crosslens.encode import RETRY, Encoded, Job, by_length, encode, normalise, vector_of
+from crosslens.errors import ImageSkippedWarning, InputError, TextError, UnknownModelError
+from crosslens.inputs import name_of
+from crosslens.models.catalogue import STARTER, local_name
 from crosslens.models.spec import MatchSpec, ModelSpec
 from crosslens.preprocess import preprocess
 from crosslens.probability import (
     Probability,
     fit_match,
+    likely,
     load_match,
     match_probability,
     save_match,
@@ -32,44 +34,28 @@ from crosslens.probability import (
 from crosslens.texts import LongText, check_texts, check_tokens, modality_of, short
 from crosslens.towers.base import TwoTowers
 from crosslens.towers.fake import FakeModel
-from crosslens.towers.openvino import OpenVinoModel, Precision, available_cores
-from crosslens.types import (
-    Embedded,
-    Failure,
-    Float32,
-    ImageInput,
-    Int64,
-    Label,
-    Modality,
-    Pair,
-    UInt8,
-)
+from crosslens.towers.opening import open_model
+from crosslens.towers.openvino import Precision, available_cores
+from crosslens.types import Embedded, Failure, Float32, ImageInput, Int64, Label, Modality, Pair, UInt8
 from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
 
 K = TypeVar("K")
 OnError = Literal["raise", "skip", "mark"]
+Decode = Literal["auto", "fast", "exact"]
 
-_IMAGE_BATCH = 32
 _TEXT_BATCH = 64
-
-
-def open_model(
-    model: str | os.PathLike[str], precision: Precision = "auto", cache: Path | None = None
-) -> TwoTowers:
-    """A model by name or bundle folder, ready to run; "fake" is the one for tests (`towers.fake`).
-
-    Raises UnknownModelError or BundleError.
-    """
-    if os.fspath(model) == FakeModel.spec.name:
-        return FakeModel()
-    return OpenVinoModel(find_bundle(model), precision, cache)
 
 
 class Matcher:
     """Embeds, compares and ranks pictures and texts.
 
     model: a name, the path of a bundle folder, or an open model (`towers.base.TwoTowers`).
-    precision: "auto" (bf16 where the CPU computes in it, else f32), "bf16" or "f32".
+    precision: "auto" (bf16 where the device computes in it, else f32), "f32", "bf16", or "int8" after
+    `crosslens models quantize`. A precision that `models check` found wanting on this machine is not taken
+    by "auto".
+    decode: "exact", every pixel; "fast", JPEGs at the smallest scale not below the model's input; "auto", the
+    fastest that `models check` found right here, without such a check not below twice the input.
+    device: "auto", "cpu", "cuda", or what else `towers.opening.open_model` takes.
     limits: what is refused before it is decoded.
 
     Nothing is loaded before it is needed: texts alone never open the image tower.
@@ -81,20 +67,28 @@ class Matcher:
         model: str | os.PathLike[str] | TwoTowers = STARTER,
         *,
         precision: Precision = "auto",
+        decode: Decode = "auto",
+        device: str = "auto",
         limits: Limits = Limits(),  # noqa: B008 (frozen)
     ) -> None:
         # How a later process asks for this model again.
         self.reference: str
         if isinstance(model, str | os.PathLike):
             model = os.fspath(model)
-            named = model in CATALOGUE or model == FakeModel.spec.name
-            self.reference = model if named else os.path.abspath(os.path.expanduser(model))
-            model = open_model(model, precision, _writable(places.model_cache()))
-        else:
+            named = model if model == FakeModel.spec.name else local_name(model)
+            self.reference = named or os.path.abspath(os.path.expanduser(model))
+            model = open_model(model, precision, device)
+        elif isinstance(getattr(model, "spec", None), ModelSpec):
             self.reference = model.spec.name
+        else:
+            raise UnknownModelError(f"{brief(model)} is no model", "Give a name or a bundle folder")
+        if not isinstance(limits, Limits):
+            raise InputError(f"limits is {brief(limits)}", "Wanted Limits(max_bytes=…, max_pixels=…)")
         self.model: TwoTowers = model
         self._fitted: MatchSpec | None = None
         self.limits = limits
+        choice("decode", decode, get_args(Decode))
+        self.decoding = chosen_decoding(model) if decode == "auto" else DECODINGS[decode]
 
     @property
     def spec(self) -> ModelSpec:
@@ -123,10 +117,9 @@ class Matcher:
         row is NaN, and a warning (ImageSkippedWarning) names it. "skip": comes back as `Embedded`, whose
         `rows` say which pictures its vectors are, and whose `failures` name the others.
         """
-        if on_error not in ("raise", "skip", "mark"):
-            raise InputError(f'on_error is {on_error!r}, wanted "raise", "skip" or "mark"')
+        choice("on_error", on_error, get_args(OnError))
         jobs = (
-            Job(_name(image, number), partial(self.prepare, image, _name(image, number)))
+            Job(name_of(image, number), partial(self.prepare, image, name_of(image, number)))
             for number, image in enumerate(several(images))
         )
         results = self.encode(jobs)
@@ -139,7 +132,8 @@ class Matcher:
         if embedded.failures:
             named = "; ".join(f"{failure.path}: {failure.reason}" for failure in embedded.failures[:3])
             more = f" and {len(embedded.failures) - 3} more" if len(embedded.failures) > 3 else ""
-            warnings.warn(ImageSkippedWarning(f"rows are NaN for {named}{more}"), stacklevel=2)
+            message = f"rows are NaN for {named}{more}. on_error='skip' leaves them out"
+            warnings.warn(ImageSkippedWarning(message), stacklevel=2)
         vectors = np.full((count, self.dimension), np.nan, dtype=np.float32)
         vectors[embedded.rows] = embedded.vectors
         return vectors
@@ -165,15 +159,14 @@ class Matcher:
         Warns of scripts the model never saw (UnseenScriptWarning).
         Raises TextError for an empty text, or for the path of a picture in place of a text.
         """
-        if long_text not in ("truncate", "mean", "error"):
-            raise InputError(f'long_text is {long_text!r}, wanted "truncate", "mean" or "error"')
+        choice("long_text", long_text, get_args(LongText))
         texts = [texts] if isinstance(texts, str) else list(texts)
         check_texts(texts)
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         tokens = self.model.tokenize(texts)
         check_tokens(texts, tokens, self.spec, long_text)
-        vectors, sound = normalise(self._raw_texts(tokens.ids))
+        vectors, sound = normalise(self._raw_texts(tokens.ids, tokens.lengths))
         if long_text == "mean":
             for row, pieces in tokens.rest.items():
                 parts, _ = normalise(self._raw_texts(pieces))
@@ -181,13 +174,28 @@ class Matcher:
                 vectors[row] = whole[0]
         if not sound.all():
             row = int(np.argmin(sound))
-            raise TextError(f"text {row} ({short(texts[row])}): the model gave no usable vector for it")
+            raise TextError(
+                f"text {row} ({short(texts[row])}): the model gave no usable vector for it", RETRY
+            )
         return vectors
 
-    def _raw_texts(self, ids: Int64) -> Float32:
-        starts = range(0, len(ids), _TEXT_BATCH)
-        running = [self.model.text.submit(ids[i : i + _TEXT_BATCH]) for i in starts]
-        return np.concatenate([future.result() for future in running])
+    def _raw_texts(self, ids: Int64, lengths: Int64 | None = None) -> Float32:
+        """Ids through the text tower, equal rows once; lengths: of the texts, short ones run short."""
+        rows: dict[bytes, int] = {}
+        places = [rows.setdefault(row.tobytes(), len(rows)) for row in ids]
+        first = np.unique(places, return_index=True)[1]
+        lengths = lengths[first] if lengths is not None and self.spec.short_texts else None
+        batches = by_length(ids[first], lengths, _TEXT_BATCH)
+        running = [(batch, self.model.text.submit(short)) for batch, short in batches]
+        vectors = np.empty((len(first), self.dimension), np.float32)
+        for batch, future in running:
+            vectors[batch] = future.result()
+        return vectors[places]
+
+    @property
+    def provenance(self) -> str:
+        """What made this matcher's vectors, other than the model: runtime, precision, decoding."""
+        return f"{self.model.runtime}, {self.decoding} decoding"
 
     def embed(self, data: Sequence[ImageInput] | str, modality: Modality | None = None) -> Float32:
         """Embed a list of pictures or a list of texts: float32 (n, d), unit norm.
@@ -195,7 +203,9 @@ class Matcher:
         modality: "image" or "text"; None decides for the whole list, and refuses a mixture (`modality_of`).
         """
         items = list(several(data))
-        if (modality or modality_of(items)) == "image":
+        modality = modality_of(items) if modality is None else modality
+        choice("modality", modality, get_args(Modality))
+        if modality == "image":
             return self.embed_images(items)
         return self.embed_texts(cast(list[str], items))
 
@@ -239,6 +249,7 @@ class Matcher:
 
     def embed_labels(self, labels: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Float32:
         """A zero-shot classifier: float32 (n, d), unit norm, a label's row the mean over its prompts."""
+        templates = [templates] if isinstance(templates, str) else list(templates)
         return ensemble(self.embed_texts(prompts(labels, templates)), len(templates))
 
     def match(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> list[Pair]:
@@ -273,7 +284,7 @@ class Matcher:
         threshold: float = 0.5,
     ) -> NDArray[np.int64]:
         """Whether picture i and text i match: int64 (n,), 1 where the probability is at least `threshold`."""
-        return (self.predict_proba(images, texts)[:, 1] >= threshold).astype(np.int64)
+        return likely(self.predict_proba(images, texts)[:, 1], threshold).astype(np.int64)
 
     def calibrate(
         self,
@@ -313,14 +324,18 @@ class Matcher:
             jobs,
             self.model.image,
             workers=available_cores(),
-            batch_size=_IMAGE_BATCH,
+            batch_size=self.model.batch_size,
             concurrency=self.model.concurrency,
         )
 
     def prepare(self, image: ImageInput, name: str) -> UInt8:
         """Decode and preprocess one picture: uint8 (s, s, 3). name: stands for it in errors."""
-        spec = self.spec.image
-        return preprocess(decode(image, name, shrink_to=spec.size, limits=self.limits).image, spec)
+        return preprocess(self.decode(image, name).image, self.spec.image)
+
+    def decode(self, image: ImageInput, name: str) -> Decoded:
+        """Decode one picture as far as this model needs it."""
+        size = None if self.decoding == "exact" else self.spec.image.size
+        return decode(image, name, shrink_to=size, oversample=OVERSAMPLE[self.decoding], limits=self.limits)
 
 
 def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
@@ -331,16 +346,3 @@ def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
     if one or hasattr(images, "read"):
         return [cast(ImageInput, images)]
     return cast(Iterable[ImageInput], images)
-
-
-def _name(image: ImageInput, number: int) -> str:
-    return shown(os.fspath(image)) if isinstance(image, str | os.PathLike) else f"image {number}"
-
-
-def _writable(folder: Path) -> Path | None:
-    """The folder, made if need be; None where it cannot be written: a cache is never a condition."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None

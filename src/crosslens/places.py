@@ -19,6 +19,21 @@ def model_cache() -> Path:
     return platformdirs.user_cache_path(APP, appauthor=False) / "openvino"
 
 
+def models() -> Path:
+    """One bundle folder for each model that was pulled."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "models"
+
+
+def quantised(identity: str) -> Path:
+    """The int8 image tower that a user made of a model, as a graph file."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "int8" / identity / "image.xml"
+
+
+def certificate(identity: str) -> Path:
+    """What `models check` found of a model on this machine."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "certificates" / f"{identity}.json"
+
+
 def calibration(identity: str) -> Path:
     """The match calibration that a user fitted for a model."""
     return platformdirs.user_data_path(APP, appauthor=False) / "calibration" / f"{identity}.json"

@@ -15,11 +15,18 @@ from typing import Any, cast, get_args
 
 from crosslens.errors import BundleError
 from crosslens.models.spec import (
+    Activation,
+    Clean,
     Crop,
+    Graphs,
     ImageSpec,
     Interpolation,
     MatchSpec,
     ModelSpec,
+    Networks,
+    NetworkSpec,
+    Norm,
+    Pool,
     Resize,
     TensorSpec,
     TextSpec,
@@ -38,6 +45,10 @@ class Bundle:
     def graph(self, tensor: TensorSpec) -> Path:
         """Path of a graph file, after checking that it is there and is the one config.json means."""
         return self._verified(tensor.file, tensor.sha256)
+
+    def weights(self, networks: Networks) -> Path:
+        """Path of the file of weights, after the same check."""
+        return self._verified(networks.file, networks.sha256)
 
     def tokenizer(self) -> Path:
         """Path of the tokeniser, after the same check."""
@@ -107,15 +118,38 @@ class _Reader:
                 crop=self.crop(),
                 mean=self.triple("image.mean"),
                 std=self.triple("image.std", positive=True),
+                resize_to=self.resize_to(),
+                fill=self.fill(),
             ),
-            text=TextSpec(self.count("text.context_length"), self.whole("text.pad_id")),
-            image_graph=self.graph("image"),
-            text_graph=self.graph("text"),
+            text=TextSpec(self.count("text.context_length"), self.whole("text.pad_id"), self.clean()),
+            towers=self.graphs() if self.get("weights") is None else self.networks(),
             tokenizer_file=self.text("text.tokenizer"),
             tokenizer_sha256=self.sha256(self.text("text.tokenizer")),
             match=self.match(),
             license=str(self.config.get("license", "not stated")),
             scripts=self.words("scripts"),
+            space=None if self.get("space") is None else self.text("space"),
+        )
+
+    def graphs(self) -> Graphs:
+        return Graphs(self.graph("image"), self.graph("text"))
+
+    def networks(self) -> Networks:
+        file = self.text("weights")
+        return Networks(file, self.sha256(file), self.network("image"), self.network("text"))
+
+    def network(self, tower: str) -> NetworkSpec:
+        key = f"{tower}.network"
+        pool = cast(Pool, self.choice(f"{key}.pool", get_args(Pool)))
+        return NetworkSpec(
+            heads=self.count(f"{key}.heads"),
+            activation=cast(Activation, self.choice(f"{key}.activation", get_args(Activation))),
+            norm=cast(Norm, self.choice(f"{key}.norm", get_args(Norm))),
+            epsilon=self.positive(f"{key}.epsilon"),
+            pool=pool,
+            causal=bool(self.get(f"{key}.causal")),
+            masked=bool(self.get(f"{key}.masked")),
+            end_id=self.whole(f"{key}.end_id") if pool == "end" else None,
         )
 
     def match(self) -> MatchSpec | None:
@@ -130,9 +164,29 @@ class _Reader:
             self.refuse("image.crop", '"center" where the shape is kept, since the input is square', crop)
         return crop
 
+    def resize_to(self) -> int | None:
+        if self.get("image.resize_to") is None:
+            return None
+        if self.get("image.resize") != "shortest_edge":
+            self.refuse("image.resize_to", "absent unless the shortest edge is resized", "it")
+        return self.whole("image.resize_to", least=self.count("image.size"))
+
+    def fill(self) -> int:
+        value = 0 if self.get("image.fill") is None else self.whole("image.fill")
+        if value > 255:
+            self.refuse("image.fill", "a grey value from 0 to 255", value)
+        return value
+
+    def clean(self) -> Clean:
+        if self.get("text.clean") is None:
+            return "none"
+        return cast(Clean, self.choice("text.clean", get_args(Clean)))
+
     def graph(self, tower: str) -> TensorSpec:
         file = self.text(f"{tower}.file")
-        return TensorSpec(file, self.text(f"{tower}.input"), self.text(f"{tower}.output"), self.sha256(file))
+        mask = None if self.get(f"{tower}.mask") is None else self.text(f"{tower}.mask")
+        names = self.text(f"{tower}.input"), self.text(f"{tower}.output")
+        return TensorSpec(file, *names, self.sha256(file), mask)
 
     def sha256(self, file: str) -> str:
         sums = self.get("sha256")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal
 
-Resize = Literal["shortest_edge", "squash"]
+Resize = Literal["shortest_edge", "squash", "longest_edge"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos"]
-Crop = Literal["center", "none"]
+Crop = Literal["center", "center_floor", "none"]
+Clean = Literal["none", "whitespace", "lower", "canonicalize", "siglip"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
+Norm = Literal["before", "after"]
+Pool = Literal["first", "last", "end", "mean", "attention"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +21,13 @@ class ImageSpec:
     """How a picture becomes the image tower's input.
 
     size: side of the square input, pixels.
-    resize: "shortest_edge" keeps the shape and brings the short side to `size`; "squash" does not.
+    resize: "shortest_edge" keeps the shape and brings the short side to `size`, "longest_edge" the long one;
+    "squash" does not keep it.
+    crop: "center" rounds an odd margin to the even pixel, as torchvision does; "center_floor" rounds it down,
+    as transformers does.
     mean, std: per channel, of values in [0, 1]; applied inside the graph.
+    resize_to: what the side is brought to where that is not `size`, before the crop to `size`.
+    fill: grey value, 0 to 255, of what "longest_edge" leaves empty.
     """
 
     size: int
@@ -27,14 +36,25 @@ class ImageSpec:
     crop: Crop
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_to: int | None = None
+    fill: int = 0
+
+    @property
+    def side(self) -> int:
+        """Pixels that a side is resized to."""
+        return self.resize_to or self.size
 
 
 @dataclass(frozen=True, slots=True)
 class TextSpec:
-    """How a text becomes the text tower's input: int64 ids, padded with pad_id to context_length."""
+    """How a text becomes the text tower's input: int64 ids, padded with pad_id to context_length.
+
+    clean: what is done to a text before the tokeniser sees it (`crosslens.clean`).
+    """
 
     context_length: int
     pad_id: int
+    clean: Clean = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +69,70 @@ class MatchSpec:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A graph file with the names of its input and output; sha256 is that of the file, in hex."""
+    """A graph file with the names of its input and output; sha256 is that of the file, in hex.
+
+    mask: name of a text graph's second input, which tells ids from padding; None: it has none.
+    """
 
     file: str
     input: str
     output: str
     sha256: str
+    mask: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graphs:
+    """Both towers as graph files."""
+
+    image: TensorSpec
+    text: TensorSpec
+
+    @property
+    def sums(self) -> list[str]:
+        """What the files hash to."""
+        return [self.image.sha256, self.text.sha256]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A transformer, as far as the names and shapes of its weights do not tell (`towers.network`).
+
+    heads: of attention. norm: "before" or "after" each half of a block. epsilon: of every layer norm.
+    pool: which of the last states becomes the embedding: the first, the last, that of the end token, the mean
+    of those that are not padding, or an attention over all of them.
+    causal: a token sees only those before it. masked: nothing sees padding.
+    end_id: the end token, for pool "end".
+    """
+
+    heads: int
+    activation: Activation
+    norm: Norm
+    epsilon: float
+    pool: Pool
+    causal: bool = False
+    masked: bool = False
+    end_id: int | None = None
+
+    @property
+    def ignores_padding(self) -> bool:
+        """Whether fewer padding tokens give the same vector, so that short texts may run shorter."""
+        return self.masked or (self.causal and self.pool == "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """Both towers as networks whose weights are in one file of tensors; sha256 is that of the file."""
+
+    file: str
+    sha256: str
+    image: NetworkSpec
+    text: NetworkSpec
+
+    @property
+    def sums(self) -> list[str]:
+        """What the files hash to."""
+        return [self.sha256]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +142,8 @@ class ModelSpec:
     dimension: length of an embedding. logit_scale: what cosines are multiplied by before a softmax.
     scripts: Unicode scripts it was trained on, in the words that open characters' names ("LATIN");
     empty: not stated.
+    space: the identity of another model with the same image tower, in whose space the texts were taught to
+    lie; None: a space of its own.
     """
 
     name: str
@@ -72,13 +152,18 @@ class ModelSpec:
     logit_scale: float
     image: ImageSpec
     text: TextSpec
-    image_graph: TensorSpec
-    text_graph: TensorSpec
+    towers: Graphs | Networks
     tokenizer_file: str
     tokenizer_sha256: str
     match: MatchSpec | None
     license: str
     scripts: tuple[str, ...]
+    space: str | None = None
+
+    @property
+    def short_texts(self) -> bool:
+        """Whether ids may be given with less padding than up to the context's length."""
+        return isinstance(self.towers, Networks) and self.towers.text.ignores_padding
 
     @property
     def identity(self) -> str:
@@ -86,9 +171,19 @@ class ModelSpec:
 
         Precision and runtime do not enter: vectors that differ only in those may be compared.
         """
-        facts = {
-            "image": asdict(self.image),
-            "text": asdict(self.text),
-            "sha256": [self.image_graph.sha256, self.text_graph.sha256, self.tokenizer_sha256],
+        if self.space is not None:
+            return self.space
+        facts: dict[str, object] = {
+            "image": _stated(self.image),
+            "text": _stated(self.text),
+            "sha256": [*self.towers.sums, self.tokenizer_sha256],
         }
+        if isinstance(self.towers, Networks):
+            facts["networks"] = [asdict(self.towers.image), asdict(self.towers.text)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _stated(spec: ImageSpec | TextSpec) -> dict[str, object]:
+    """The facts of a spec but those at their default, so that a new kind of fact changes no old identity."""
+    defaults = {field.name: field.default for field in fields(spec)}
+    return {name: value for name, value in asdict(spec).items() if value != defaults[name]}

@@ -5,11 +5,21 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from crosslens.models.spec import ModelSpec
 from crosslens.tokenize import Tokenize
 from crosslens.types import Float32
+
+
+def check_batch(batch: NDArray[Any], shape: tuple[int, ...], dtype: DTypeLike, *, shorter: bool) -> None:
+    """Raise ValueError for a batch that is not `dtype` (n, *shape). shorter: (n, up to shape[0]) will do."""
+    found = batch.shape[1:]
+    fits = found == shape or (shorter and len(found) == len(shape) and 0 < found[0] < shape[0])
+    if batch.dtype != dtype or not fits:
+        wanted = ", ".join(map(str, shape))
+        raise ValueError(f"wanted {np.dtype(dtype)} (n, {wanted}), got {batch.dtype} {batch.shape}")
 
 
 class Tower(Protocol):
@@ -18,8 +28,9 @@ class Tower(Protocol):
     def submit(self, batch: NDArray[Any]) -> Future[Float32]:
         """Start on a batch; the future holds raw vectors, float32 (n, d), not normalised.
 
-        batch: uint8 (n, s, s, 3) RGB for an image tower, int64 (n, length) for a text tower; it must not
-        change until the future is done. A batch of another shape or dtype is a ValueError.
+        batch: uint8 (n, s, s, 3) RGB for an image tower, int64 (n, length) for a text tower, or fewer columns
+        where `ModelSpec.short_texts` says so; it must not change until the future is done. A batch of another
+        shape or dtype is a ValueError.
         """
         ...
 
@@ -40,6 +51,11 @@ class TwoTowers(Protocol):
     @property
     def concurrency(self) -> int:
         """Batches that a tower works on at the same time."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures to a batch that keep it busy."""
         ...
 
     @property

@@ -1,36 +1,56 @@
-"""Compiled graphs on disk, kept by OpenVINO and checked by us.
+"""Compiled graphs on disk, checked before they are used.
 
-OpenVINO uses a cached graph without looking whether it is whole, and a flipped bit gives wrong vectors. So
-each graph has a folder of its own, in which every file needs the checksum that was written when it was new.
+OpenVINO uses a compiled graph without looking whether it is whole, and a flipped bit gives wrong vectors. So
+each comes with a note: its checksum, and the size and time of the files it was made from, which need not be
+read again while they are as they were.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from crosslens.checksum import checksum
 
-_SUMS = "checksums.json"
 
-
-def sound_cache(folder: Path) -> None:
-    """Make the folder, and delete from it whatever is not as it was sealed. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
+def load_compiled(file: Path, sources: Sequence[Path]) -> NDArray[np.uint8] | None:
+    """A compiled graph, mapped into memory; None if none is there that is whole and of these sources."""
     try:
-        sums = json.loads((folder / _SUMS).read_text())
+        note = json.loads(_note(file).read_text())
+        if note != {"checksum": checksum(file), "sources": _state(sources)}:
+            return None
+        return np.memmap(file, np.uint8, "r")
     except (OSError, ValueError):
-        sums = {}
-    for file in folder.glob("*.blob"):
-        if sums.get(file.name) != checksum(file):
-            file.unlink(missing_ok=True)
+        return None
 
 
-def seal_cache(folder: Path) -> None:
-    """Note the checksums of what is in the folder now; failing to costs time at the next start, no more."""
+def save_compiled(file: Path, data: bytes | memoryview, sources: Sequence[Path]) -> None:
+    """Keep a compiled graph; failing to costs time at the next start, no more."""
+    draft = file.with_suffix(f".{os.getpid()}.draft")
     with contextlib.suppress(OSError):
-        sums = {file.name: checksum(file) for file in folder.glob("*.blob")}
-        draft = folder / f"{_SUMS}.draft"
-        draft.write_text(json.dumps(sums))
-        draft.replace(folder / _SUMS)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _note(file).unlink(missing_ok=True)
+            draft.write_bytes(data)
+            state = {"checksum": checksum(draft), "sources": _state(sources)}
+            draft.replace(file)
+            draft.write_text(json.dumps(state))
+            draft.replace(_note(file))
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _note(file: Path) -> Path:
+    return file.with_suffix(".json")
+
+
+def _state(sources: Sequence[Path]) -> list[list[Any]]:
+    status = [path.stat() for path in sources]
+    return [[path.name, s.st_size, s.st_mtime_ns] for path, s in zip(sources, status, strict=True)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.models.spec import ImageSpec, MatchSpec, ModelSpec, TensorSpec, TextSpec
+from crosslens.models.spec import Graphs, ImageSpec, MatchSpec, ModelSpec, TensorSpec, TextSpec
 from crosslens.tokenize import Tokens
 from crosslens.types import Float32, Int64
 
@@ -40,8 +40,7 @@ FAKE_SPEC = ModelSpec(
     logit_scale=10.0,
     image=ImageSpec(8, "shortest_edge", "bicubic", "center", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     text=TextSpec(context_length=8, pad_id=_PAD),
-    image_graph=TensorSpec("", "", "", "fake"),
-    text_graph=TensorSpec("", "", "", "fake"),
+    towers=Graphs(TensorSpec("", "", "", "fake"), TensorSpec("", "", "", "fake")),
     tokenizer_file="",
     tokenizer_sha256="fake",
     match=MatchSpec(a=10.0, b=-5.0, calibrated=True, fitted_on="nothing: chosen by hand"),
@@ -56,6 +55,7 @@ class FakeModel:
     spec = FAKE_SPEC
     runtime = "fake f32"
     concurrency = 1
+    batch_size = 32
 
     def __init__(self) -> None:
         self.image = _FakeImageTower()

@@ -1,11 +1,10 @@
-"""The default runtime: OpenVINO on the CPU.
-
-Graphs are read by `core.read_model`, never through OpenVINO's converter, which reports home.
-"""
+"""The default runtime: OpenVINO, on the CPU or another device that it knows."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +14,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.errors import BundleError, InputError
+from crosslens.errors import InputError, ModelError
 from crosslens.models.bundle import Bundle
-from crosslens.models.spec import ModelSpec, TensorSpec
+from crosslens.models.spec import Graphs, ModelSpec, Networks
+from crosslens.models.weights import read_weights
 from crosslens.tokenize import FastTokenizer
-from crosslens.towers.cache import seal_cache, sound_cache
+from crosslens.towers.base import check_batch
+from crosslens.towers.cache import load_compiled, save_compiled
+from crosslens.towers.onnxgraph import read_graph
 from crosslens.types import Float32
 
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 
 
 def available_cores() -> int:
@@ -33,81 +35,114 @@ def available_cores() -> int:
 class OpenVinoModel:
     """A bundle run by OpenVINO; see `crosslens.towers.base.TwoTowers`.
 
-    precision: "auto" is bf16 where the CPU computes in it and f32 elsewhere.
+    precision: "auto" is bf16 where the device computes in it and f32 elsewhere. "int8" takes the image tower
+    from `quantised`, a graph file made by `models quantize`; the text tower is then as for "auto".
     cache: folder for compiled graphs, which makes later starts faster; None keeps none.
+    device: a name that OpenVINO gives: "CPU", "GPU", "GPU.1".
     """
 
-    def __init__(self, bundle: Bundle, precision: Precision = "auto", cache: Path | None = None) -> None:
+    batch_size = 32
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: Precision = "auto",
+        cache: Path | None = None,
+        *,
+        quantised: Path | None = None,
+        device: str = "CPU",
+    ) -> None:
         if precision not in get_args(Precision):
             wanted = ", ".join(get_args(Precision))
             raise InputError(f"precision is {precision!r}", f"Wanted one of {wanted}")
-        self._bundle = bundle
+        self.bundle = bundle
         self._cache = cache
         self._asked_precision = precision
+        self._quantised = quantised
+        self._device = device
         self.concurrency = available_cores()
 
     @property
     def spec(self) -> ModelSpec:
-        return self._bundle.spec
+        return self.bundle.spec
 
     @property
     def runtime(self) -> str:
-        return f"OpenVINO CPU {self.precision}"
+        return f"OpenVINO {self._device} {self.precision}"
 
     @cached_property
     def precision(self) -> str:
-        """The precision in use, "bf16" or "f32"."""
-        if self._asked_precision != "auto":
-            return self._asked_precision
-        return "bf16" if "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        """The precision of the image tower in use: "int8", "bf16" or "f32"."""
+        return self._asked_precision if self._asked_precision != "auto" else self._best_float
+
+    @cached_property
+    def _best_float(self) -> str:
+        return "bf16" if "BF16" in self._property("OPTIMIZATION_CAPABILITIES") else "f32"
+
+    def _property(self, name: str) -> Any:
+        try:
+            return self._core.get_property(self._device, name)
+        except RuntimeError as error:
+            found = ", ".join(self._core.available_devices)
+            raise ModelError(f"OpenVINO finds no device {self._device!r}", f"It finds: {found}") from error
 
     @cached_property
     def tokenize(self) -> FastTokenizer:
-        return FastTokenizer(self._bundle.tokenizer(), self.spec.text)
+        return FastTokenizer(self.bundle.tokenizer(), self.spec.text)
 
     @cached_property
     def image(self) -> OpenVinoTower:
         size = self.spec.image.size
-        graph = self._read(self.spec.image_graph, (-1, 3, size, size), "f32")
-        compiled = self._compile(self._with_normalisation(graph), self.spec.image_graph)
+        if self.precision == "int8":
+            compiled = self._compiled("image", self._best_float, [self._int8()], self._quantised_graph)
+        else:
+            compiled = self._compiled("image", self.precision, self._files("image"), self.image_graph)
         return OpenVinoTower(compiled, self.concurrency, (size, size, 3), np.uint8)
 
     @cached_property
     def text(self) -> OpenVinoTower:
-        length = self.spec.text.context_length
-        graph = self._read(self.spec.text_graph, (-1, length), "i64")
-        compiled = self._compile(graph, self.spec.text_graph)
-        return OpenVinoTower(compiled, self.concurrency, (length,), np.int64)
+        precision = self._best_float if self.precision == "int8" else self.precision
+        compiled = self._compiled("text", precision, self._files("text"), self.text_graph)
+        return OpenVinoTower(compiled, self.concurrency, (self.spec.text.context_length,), np.int64,
+                             shorter=self.spec.short_texts)  # fmt: skip
 
     @cached_property
     def _core(self) -> Any:
         import openvino
 
+        # Its table of types is made by whoever asks first. Two threads that ask first together wait for each
+        # other for good, one with Python's lock and one with C++'s.
+        openvino.Type.f32.to_dtype()
         return openvino.Core()
 
-    def _read(self, tensor: TensorSpec, shape: tuple[int, ...], dtype: str) -> Any:
-        """Read a graph and check that its input and output are what config.json says."""
-        path = self._bundle.graph(tensor)
-        try:
-            graph = self._core.read_model(path)
-        except RuntimeError as error:
-            raise BundleError(f"{path} is not a graph that OpenVINO reads ({error})") from error
-        if len(graph.inputs) != 1 or len(graph.outputs) != 1:
-            raise BundleError(f"{path} must have one input and one output")
-        wanted = ((graph.input(), tensor.input, shape, dtype),
-                  (graph.output(), tensor.output, (-1, self.spec.dimension), "f32"))  # fmt: skip
-        for port, name, port_shape, port_dtype in wanted:
-            found = tuple(d.get_length() if d.is_static else -1 for d in port.get_partial_shape())
-            if name not in port.names or found != port_shape or port.element_type.to_string() != port_dtype:
-                raise BundleError(
-                    f"{path}: the graph has {sorted(port.names)} {port.element_type.to_string()} {found}, "
-                    f"config.json asks for {name!r} {port_dtype} {port_shape}",
-                    "Make config.json and graph agree; -1 stands for any number of rows",
-                )
-        return graph
+    # -- graphs -----------------------------------------------------------------------------------
+
+    def image_graph(self) -> Any:
+        """The image tower with uint8 (n, s, s, 3) for input; mean and deviation are part of it."""
+        spec, size = self.spec, self.spec.image.size
+        if isinstance(spec.towers, Graphs):
+            path, shape = self.bundle.graph(spec.towers.image), (3, size, size)
+            graph = read_graph(self._core, path, spec.towers.image, shape, spec.dimension, None)
+        else:
+            from crosslens.towers.graph import image_graph
+
+            graph = image_graph(spec.towers, self._weights(spec.towers, "image"), size)
+        return self._with_normalisation(graph)
+
+    def text_graph(self) -> Any:
+        """The text tower with int64 (n, length) for input."""
+        spec, length, pad_id = self.spec, self.spec.text.context_length, self.spec.text.pad_id
+        if isinstance(spec.towers, Graphs):
+            path = self.bundle.graph(spec.towers.text)
+            return read_graph(self._core, path, spec.towers.text, (length,), spec.dimension, pad_id)
+        from crosslens.towers.graph import text_graph
+
+        return text_graph(spec.towers, self._weights(spec.towers, "text"), pad_id)
+
+    def _weights(self, networks: Networks, tower: str) -> dict[str, NDArray[Any]]:
+        return read_weights(self.bundle.weights(networks), f"{tower}.")
 
     def _with_normalisation(self, graph: Any) -> Any:
-        """Give the graph a uint8 (n, s, s, 3) input; mean and deviation become part of it."""
         import openvino
         from openvino.preprocess import PrePostProcessor
 
@@ -120,50 +155,86 @@ class OpenVinoModel:
         steps.mean([255 * value for value in spec.mean]).scale([255 * value for value in spec.std])
         return processor.build()
 
-    def _compile(self, graph: Any, tensor: TensorSpec) -> Any:
+    def _int8(self) -> Path:
+        if self._quantised is None or not self._quantised.is_file():
+            raise ModelError(
+                f"model {self.spec.name!r} has no int8 image tower yet",
+                f"Make one from pictures like yours: crosslens models quantize {self.spec.name} --images DIR",
+            )
+        return self._quantised
+
+    def _quantised_graph(self) -> Any:
+        return self._core.read_model(self._int8())
+
+    # -- compiling --------------------------------------------------------------------------------
+
+    def _files(self, tower: str) -> list[Path]:
+        """What a tower is made from."""
+        towers = self.spec.towers
+        names = [towers.file] if isinstance(towers, Networks) else [getattr(towers, tower).file]
+        return [self.bundle.folder / name for name in names]
+
+    def _compiled(self, tower: str, precision: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
+        """A graph ready to run: from the cache if a whole one is there, else made, compiled and kept."""
+        import openvino
+
         config = {
-            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_PRECISION_HINT": precision,
             # One thread to a stream: batches run beside each other without waiting for each other, and
             # decoding threads that take a core delay one batch, not all of them.
             "NUM_STREAMS": self.concurrency,
-            "INFERENCE_NUM_THREADS": self.concurrency,
         }
+        if self._device == "CPU":
+            config["INFERENCE_NUM_THREADS"] = self.concurrency
         if self._cache is None:
-            return self._core.compile_model(graph, "CPU", config)
-        folder = self._cache / f"{tensor.sha256[:16]}-{self.precision}-{self.concurrency}"
-        try:
-            sound_cache(folder)
-        except OSError:  # a cache is never a condition
-            return self._core.compile_model(graph, "CPU", config)
-        cached = any(folder.glob("*.blob"))
-        compiled = self._core.compile_model(graph, "CPU", {**config, "CACHE_DIR": str(folder)})
-        if not cached or not compiled.get_property("LOADED_FROM_CACHE"):
-            seal_cache(folder)
+            return self._core.compile_model(make(), self._device, config)
+        file = self._cache / f"{self._key(tower, precision, sources)}.blob"
+        blob = load_compiled(file, sources)
+        if blob is not None:
+            return self._core.import_model(openvino.Tensor(blob), self._device, config)
+        compiled = self._core.compile_model(make(), self._device, config)
+        save_compiled(file, compiled.export_model().getbuffer(), sources)
         return compiled
+
+    def _key(self, tower: str, precision: str, sources: Sequence[Path]) -> str:
+        """A name that differs wherever a compiled graph would."""
+        import openvino
+
+        device = (self._property("FULL_DEVICE_NAME"), sorted(self._property("OPTIMIZATION_CAPABILITIES")))
+        facts = (self.spec, tower, precision, self.concurrency, openvino.__version__, device, len(sources))
+        quantised = str(self._quantised) if tower == "image" and self.precision == "int8" else ""
+        return hashlib.sha256(repr((*facts, quantised)).encode()).hexdigest()[:32]
 
 
 class OpenVinoTower:
     """A compiled graph with one inference request to a stream; see `crosslens.towers.base.Tower`."""
 
-    def __init__(self, compiled: Any, streams: int, shape: tuple[int, ...], dtype: type) -> None:
+    def __init__(
+        self, compiled: Any, streams: int, shape: tuple[int, ...], dtype: type, *, shorter: bool = False
+    ) -> None:
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="crosslens-tower")
         self._shape = shape
+        self._shorter = shorter
+        self._one_by_one = compiled.input().get_partial_shape()[0].is_static
         self._dtype = np.dtype(dtype)
 
     def submit(self, batch: NDArray[Any]) -> Future[Float32]:
-        if batch.dtype != self._dtype or batch.shape[1:] != self._shape:
-            wanted = ", ".join(map(str, self._shape))
-            raise ValueError(f"wanted {self._dtype} (n, {wanted}), got {batch.dtype} {batch.shape}")
+        check_batch(batch, self._shape, self._dtype, shorter=self._shorter)
         return self._pool.submit(self._run, np.ascontiguousarray(batch))
 
     def _run(self, batch: NDArray[Any]) -> Float32:
         request = self._requests.get()
         try:
-            request.infer({0: batch}, share_inputs=True)
-            vectors: Float32 = request.get_output_tensor(0).data.astype(np.float32, copy=True)
-            return vectors
+            parts = np.split(batch, len(batch)) if self._one_by_one else [batch]
+            return np.concatenate([self._infer(request, part) for part in parts])
         finally:
             self._requests.put(request)
+
+    @staticmethod
+    def _infer(request: Any, batch: NDArray[Any]) -> Float32:
+        request.infer({0: batch}, share_inputs=True)
+        vectors: Float32 = request.get_output_tensor(0).data.astype(np.float32, copy=True)
+        return vectors

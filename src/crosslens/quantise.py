@@ -1,0 +1,96 @@
+"""`models quantize`: an int8 image tower, calibrated on pictures like those it will see.
+
+Post-training quantisation by NNCF, in its transformer mode with SmoothQuant. What results is held against the
+reference before it is kept (`certify`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosslens import places
+from crosslens.certificate import Certificate, certificate_file, save_certificate
+from crosslens.certify import OnStep, Sample, check_model
+from crosslens.errors import MissingExtraError, ModelError
+from crosslens.matcher import Matcher
+from crosslens.models.bundle import Bundle
+from crosslens.towers.openvino import OpenVinoModel
+
+# Pictures that the ranges of activations are taken from.
+_CALIBRATION = 300
+
+
+def quantise(
+    bundle: Bundle, sample: Sample, *, force: bool = False, on_step: OnStep = lambda _step: None
+) -> Certificate:
+    """Make, check and keep an int8 image tower; returns the model's new certificate.
+
+    sample: its pictures calibrate (the first 300) and, with its texts, check. force: keep it below its bar,
+    too. Raises MissingExtraError without NNCF, ModelError below the bar; then what was there before stays.
+    """
+    on_step("calibrating")
+    final = places.quantised(bundle.spec.identity)
+    draft = final.parent.with_name(f"{final.parent.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        _save(_quantised(bundle, sample.pictures[:_CALIBRATION]), draft / final.name)
+        certificate = check_model(bundle, sample, on_step, quantised=draft / final.name, keep=False)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    [run] = [run for run in certificate.runs if run.subject == "int8"]
+    if not run.passed and not force:
+        shutil.rmtree(draft)
+        raise ModelError(
+            f"the int8 image tower of {bundle.spec.name!r} was made and falls short: {run.reason}",
+            "Calibrate with more pictures, or more varied ones; --force keeps it as it is",
+        )
+    shutil.rmtree(final.parent, ignore_errors=True)
+    draft.rename(final.parent)
+    save_certificate(certificate, certificate_file(bundle))
+    return certificate
+
+
+def _quantised(bundle: Bundle, pictures: Sequence[str]) -> Any:
+    nncf = _nncf()
+    model = OpenVinoModel(bundle, "f32")
+    matcher = Matcher(model, decode="exact")
+
+    def batches() -> Iterator[np.ndarray[Any, Any]]:
+        for number, picture in enumerate(pictures):
+            yield matcher.prepare(picture, f"image {number}")[None]
+
+    with contextlib.redirect_stdout(io.StringIO()):  # where it draws its progress
+        return nncf.quantize(
+            model.image_graph(),
+            nncf.Dataset(list(batches())),
+            subset_size=len(pictures),
+            model_type=nncf.ModelType.TRANSFORMER,  # SmoothQuant is part of it
+        )
+
+
+def _save(graph: Any, file: Path) -> None:
+    import openvino
+
+    openvino.serialize(graph, str(file), str(file.with_suffix(".bin")))
+
+
+def _nncf() -> Any:
+    """NNCF, told not to report home before it is imported: it asks its environment then, and never again."""
+    os.environ["NNCF_CI"] = "1"
+    try:
+        import nncf
+    except ImportError as error:
+        raise MissingExtraError("nncf", "int8") from error
+    nncf.set_log_level(logging.ERROR)
+    return nncf

@@ -1,0 +1,72 @@
+"""The torch runtime, on the CPU: the vectors that OpenVINO gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundles import KINDS, SIZE, write_bundle
+from crosslens import InputError, Matcher
+from crosslens.errors import ModelError
+from crosslens.models.bundle import load_bundle
+from crosslens.models.catalogue import find_bundle
+from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.torch import TorchModel
+
+TEXTS = ["a red dog", "cat", "a green cat beach", "blue " * 40, "dog dog", "a red dog"]
+PICTURES = [np.random.default_rng(n).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for n in range(70)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:.*longer than")
+def test_torch_gives_the_vectors_that_openvino_gives(tmp_path: Path, kind: str) -> None:
+    write_bundle(tmp_path / "it", kind)
+    bundle = load_bundle(tmp_path / "it")
+    torch, openvino = Matcher(TorchModel(bundle, "cpu")), Matcher(OpenVinoModel(bundle, "f32"))
+    assert torch.model.runtime == "torch cpu f32"
+    np.testing.assert_allclose(torch.embed_images(PICTURES), openvino.embed_images(PICTURES), atol=2e-5)
+    np.testing.assert_allclose(torch.embed_texts(TEXTS), openvino.embed_texts(TEXTS), atol=2e-5)
+
+
+def test_bf16_is_near_f32(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "it", "clip")
+    bundle = load_bundle(tmp_path / "it")
+    half, full = (Matcher(TorchModel(bundle, "cpu", precision)) for precision in ("bf16", "f32"))
+    cosines = (half.embed_images(PICTURES) * full.embed_images(PICTURES)).sum(axis=1)
+    assert 0.99 < cosines.min() < 1
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "it", "clip")
+    with pytest.raises(ModelError, match=r"torch cannot use device 'cuda:99'.*device=\"cpu\""):
+        TorchModel(load_bundle(tmp_path / "it"), "cuda:99")
+
+
+def test_graphs_are_not_for_torch() -> None:
+    with pytest.raises(ModelError, match="'starter' is a pair of graphs, which torch does not run"):
+        TorchModel(find_bundle("starter"), "cpu")
+
+
+def test_int8_is_not_offered(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "it", "clip")
+    with pytest.raises(InputError, match="int8"):
+        TorchModel(load_bundle(tmp_path / "it"), "cpu", "int8")
+
+
+def test_an_automm_script_runs_with_real_tensors(tmp_path: Path) -> None:
+    import torch
+
+    from crosslens.automm import MultiModalPredictor, semantic_search
+
+    predictor = MultiModalPredictor(problem_type="image_text_similarity")
+    vectors = predictor.extract_embedding(["a dog", "a cat", "the sea"], as_tensor=True)
+    assert isinstance(vectors, torch.Tensor)
+    assert vectors.dtype == torch.float32
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        query = vectors[1][None,].to(dtype).requires_grad_()
+        hits = semantic_search(
+            matcher=predictor, query_embeddings=query, response_embeddings=vectors, top_k=1
+        )
+        assert hits[0][0]["response_id"] == 1
