@@ -8,8 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?= tests
+REFERENCE := .venv-reference
 
-.PHONY: demo test check lint types venv lock benchmarks clean help
+.PHONY: demo test reference check lint types venv lock benchmarks clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -19,8 +20,12 @@ venv: $(VENV)/.made-base
 demo: $(VENV)/.made-demo
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.made-dev
+test: $(VENV)/.made-dev reference
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+# Against torch, transformers and open_clip, in an environment of their own: the rest is tested without them.
+reference: $(REFERENCE)/.made
+	$(REFERENCE)/bin/python -m pytest tests/reference
 
 check: lint types test
 
@@ -40,7 +45,7 @@ lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(REFERENCE) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 $(VENV)/.made-base: requirements/base.txt requirements/build.txt pyproject.toml
 	@$(PYTHON) scripts/check_python.py
@@ -59,4 +64,13 @@ $(VENV)/.made-demo: $(VENV)/.made-base requirements/demo.txt
 
 $(VENV)/.made-dev: $(VENV)/.made-demo requirements/dev.txt
 	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+$(REFERENCE)/.made: $(VENV)/.made-base requirements/reference.txt requirements/dev.txt
+	@echo "making the environment in $(REFERENCE) (once; some minutes) ..."
+	@$(PYTHON) -m venv $(REFERENCE)
+	@$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements/reference.txt -r requirements/build.txt
+	@$(REFERENCE)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
 	@touch $@

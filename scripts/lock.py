@@ -16,12 +16,15 @@ HEADS = {
     "# Exact versions that `make` installs and that the tests ran with. To renew: make lock\n",
     "demo": "# The demo's photographs, which scikit-image carries.\n-r base.txt\n",
     "dev": "# Tests and checks.\n-r demo.txt\n",
+    "reference": "# The reference implementations that vectors are held against, and what quantises; "
+    "torch for the CPU will do.\n-r dev.txt\n",
 }
 
 
 def frozen(python: Path) -> list[str]:
     command = [python, "-m", "pip", "freeze"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
+    lines = [line.partition("+cpu")[0] for line in lines]  # the same version, wherever it comes from
     return [line for line in lines if "==" in line and not line.startswith(("pip==", "setuptools=="))]
 
 
@@ -30,7 +33,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         python = Path(folder) / "bin" / "python"
         known: list[str] = []
-        for name, extra in (("base", ""), ("demo", "[demo]"), ("dev", "[dev]")):
+        for name, extra in (("base", ""), ("demo", "[demo]"), ("dev", "[dev]"), ("reference", "[reference]")):
             subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}{extra}"], check=True)
             lines = frozen(python)
             new = [line for line in lines if line not in known]

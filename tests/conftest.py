@@ -23,10 +23,15 @@ _NETWORK_EVENTS = (
     "socket.sendto",
 )
 _network_is_off = False
+_loopback_is_on = False
 
 
 def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if _network_is_off and event in _NETWORK_EVENTS:
+    if not _network_is_off or event not in _NETWORK_EVENTS:
+        return
+    # A host, or a socket and (host, port).
+    hosts = (arguments[0], *(address[0] for address in arguments[1:2] if isinstance(address, tuple)))
+    if not (_loopback_is_on and "127.0.0.1" in hosts):
         raise AssertionError(f"a test reached for the network: {event} {arguments}")
 
 
@@ -40,6 +45,15 @@ def no_network() -> Iterator[None]:
     _network_is_off = True
     yield
     _network_is_off = False
+
+
+@pytest.fixture
+def loopback(no_network: None) -> Iterator[None]:
+    """This machine may be reached, and nothing else."""
+    global _loopback_is_on  # noqa: PLW0603 (as above)
+    _loopback_is_on = True
+    yield
+    _loopback_is_on = False
 
 
 @pytest.fixture(scope="session", autouse=True)

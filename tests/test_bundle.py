@@ -96,6 +96,36 @@ def test_texts_alone_need_no_image_graph(folder: Path) -> None:
     assert Matcher(folder).embed_texts("a dog").shape == (1, 256)
 
 
+def test_facts_that_are_seldom_stated(folder: Path) -> None:
+    edit(folder, "image/resize_to", 110)
+    edit(folder, "image/crop", "center_floor")
+    edit(folder, "text/clean", "canonicalize")
+    spec = load_bundle(folder).spec
+    assert (spec.image.side, spec.image.crop, spec.text.clean) == (110, "center_floor", "canonicalize")
+    edit(folder, "image/resize", "longest_edge")
+    with pytest.raises(BundleError, match=r'"image.resize_to" must be absent'):
+        load_bundle(folder)
+    edit(folder, "image/resize_to", ABSENT)
+    edit(folder, "image/fill", 127)
+    spec = load_bundle(folder).spec
+    assert (spec.image.resize, spec.image.fill, spec.image.side) == ("longest_edge", 127, 96)
+
+
+def test_facts_at_their_default_leave_an_identity_as_it_was_before_there_were_such_facts(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    image = {key: config["image"][key] for key in ("size", "resize", "interpolation", "crop", "mean", "std")}
+    text = {key: config["text"][key] for key in ("context_length", "pad_id")}
+    sums = [config["sha256"][name] for name in ("image.onnx", "text.onnx", "tokenizer.json")]
+    facts = json.dumps({"image": image, "text": text, "sha256": sums}, sort_keys=True)
+    identity = load_bundle(folder).spec.identity
+    assert identity == hashlib.sha256(facts.encode()).hexdigest()[:32]
+    edit(folder, "image/fill", 0)
+    edit(folder, "text/clean", "none")
+    assert load_bundle(folder).spec.identity == identity
+    edit(folder, "text/clean", "lower")
+    assert load_bundle(folder).spec.identity != identity
+
+
 def test_the_identity_is_that_of_weights_and_preprocessing(folder: Path) -> None:
     before = load_bundle(folder).spec.identity
     for key, value in (("name", "other"), ("version", 7), ("license", "none"), ("logit_scale", 1.5)):
@@ -185,7 +215,13 @@ def test_a_missing_key_is_named(folder: Path, key: str) -> None:
         ("logit_scale", [1]),
         ("image/size", 0),
         ("image/size", None),
-        ("image/resize", "longest_edge"),
+        ("image/resize", "stretched"),
+        ("image/resize_to", 95),
+        ("image/resize_to", "100"),
+        ("image/fill", 256),
+        ("image/fill", -1),
+        ("text/clean", "tidy"),
+        ("text/clean", 1),
         ("image/interpolation", "nearest"),
         ("image/interpolation", ["bicubic"]),
         ("image/crop", 1),
@@ -388,11 +424,11 @@ def test_a_name_almost_right_gives_the_nearest(name: str) -> None:
     assert caught.value.remedy.startswith("Did you mean starter? ")
 
 
-@pytest.mark.parametrize("name", ["clip-vit-b-32", "/nowhere/at/all", "a\0b"])
-def test_a_name_far_off_gives_the_known_names(name: str) -> None:
+@pytest.mark.parametrize("name", ["resnet", "/nowhere/at/all", "a\0b"])
+def test_a_name_far_off_says_where_names_are_listed(name: str) -> None:
     with pytest.raises(UnknownModelError) as caught:
         find_bundle(name)
-    assert caught.value.remedy.startswith("Known by name: starter; ")
+    assert caught.value.remedy.startswith("Built in is starter; `crosslens models` lists")
 
 
 def test_the_home_of_someone_unknown_is_no_folder() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import crosslens
 from crosslens.cli import main
@@ -219,7 +221,8 @@ def test_a_script_the_model_never_saw_is_warned_of(run: Run, pictures: Path, tmp
         out, err = running.communicate()
     assert out.count("\n") == 4
     assert err == (
-        "warning: 'пёс' is in a script that starter never saw (CYRILLIC); the results mean nothing\n"
+        "warning: 'пёс' is in a script that starter never saw (CYRILLIC); the results mean nothing. "
+        "It reads LATIN\n"
     )
 
 
@@ -542,3 +545,26 @@ def test_a_progress_line_tells_rate_time_left_and_failures(capsys: pytest.Captur
     assert capsys.readouterr().err == "indexing: 1,000 of 4,000, 100 pictures/s, 30 s left, 2 failed\n"
     lines.update(Progress(done=1100, total=4000, failed=2, encoded=900))
     assert capsys.readouterr().err == ""
+
+
+def test_bench_prints_figures_and_draws_them(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crosslens.bench._SECONDS", 0.01)
+    (pictures / "bad.png").touch()
+    done = run("bench", pictures, "--png", tmp_path / "chart.png")
+    assert done.status == 0
+    assert "measured with 4 pictures" in done.out
+    assert re.search(r"f32, exact decoding +[\d,.]+ /s", done.out)
+    assert re.search(r"100,000 vectors +[\d.]+ ms", done.out)
+    with Image.open(tmp_path / "chart.png") as chart:
+        assert chart.width > 500
+        assert len(chart.getcolors(1 << 20) or []) > 2
+    figures = run("bench", pictures, "--json").json["figures"]
+    assert {figure["unit"] for figure in figures} == {"/s", "s", "ms"}  # type: ignore[index,union-attr,attr-defined]
+    assert all(figure["value"] > 0 for figure in figures)  # type: ignore[index,union-attr,attr-defined]
+
+
+def test_bench_without_pictures_is_a_mistake(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "there are no pictures to measure with" in run("bench", tmp_path / "empty").err

@@ -247,7 +247,7 @@ def test_a_text_that_is_cut_warns_with_its_row_and_length(fake: Matcher) -> None
         assert close(fake.embed_texts(["blue", long]), "blue", "red")
     assert str(caught[0].message) == (
         f"text 1 ({long!r}) is longer than the 8 tokens that fake reads (9 tokens at most); "
-        "the end was left out"
+        "the end was left out. long_text='mean' reads it all"
     )
 
 
@@ -267,7 +267,8 @@ def test_a_script_that_the_model_never_saw_warns_with_its_row(fake: Matcher) -> 
     with pytest.warns(UnseenScriptWarning) as caught:
         fake.embed_texts(["red", "красный", "赤", "rouge"])
     assert str(caught[0].message) == (
-        "2 texts (rows 1, 2) are in a script that fake never saw (CJK, CYRILLIC); the results mean nothing"
+        "2 texts (rows 1, 2) are in a script that fake never saw (CJK, CYRILLIC); the results mean nothing. "
+        "It reads LATIN"
     )
 
 

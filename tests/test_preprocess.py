@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,45 @@ def test_squashing_uses_the_whole_picture(shape: tuple[int, int], interpolation:
     image = noise(*shape)
     wanted = np.asarray(image.resize((16, 16), FILTERS[interpolation]))
     assert np.array_equal(preprocess(image, spec(16, "squash", interpolation)), wanted)
+
+
+@pytest.mark.parametrize("shape", [(101, 64), (64, 103), (640, 427), (333, 500)])
+def test_an_odd_margin_is_rounded_down_where_the_reference_does(shape: tuple[int, int]) -> None:
+    """Transformers leaves out (n - size) // 2 pixels, torchvision rounds halves to the even number."""
+    image = noise(*shape)
+    long = int(64 * max(shape) / min(shape))
+    whole = image.resize((64, long) if shape[0] <= shape[1] else (long, 64), Image.Resampling.BICUBIC)
+    left, top = (whole.width - 64) // 2, (whole.height - 64) // 2
+    wanted = np.asarray(whole.crop((left, top, left + 64, top + 64)))
+    assert np.array_equal(preprocess(image, replace(spec(64), crop="center_floor")), wanted)
+
+
+def test_both_ways_of_rounding_differ_by_a_pixel() -> None:
+    image = noise(67, 64)
+    down, even = preprocess(image, replace(spec(64), crop="center_floor")), preprocess(image, spec(64))
+    assert np.array_equal(down, np.asarray(image)[:, 1:65])
+    assert np.array_equal(even, np.asarray(image)[:, 2:66])
+
+
+@pytest.mark.parametrize("shape", [(90, 60), (60, 90), (50, 50), (1, 2000)])
+def test_a_side_may_be_resized_to_more_than_is_kept(shape: tuple[int, int]) -> None:
+    pixels = preprocess(noise(*shape), replace(spec(32), resize_to=40))
+    assert pixels.shape == (32, 32, 3)
+    if max(shape) < 1000:
+        wanted = preprocess(noise(*shape), spec(40))
+        long = int(40 * max(shape) / min(shape))
+        inner = (slice(4, 36), slice(4, 36)) if (long - 40) % 2 == 0 and (long - 32) % 4 == 0 else None
+        assert inner is None or np.array_equal(pixels, wanted[inner])
+
+
+def test_the_longest_side_may_fill_the_input_and_grey_the_rest() -> None:
+    pixels = preprocess(Image.new("RGB", (80, 40), "red"), replace(spec(20, "longest_edge"), fill=127))
+    assert (pixels[:5] == 127).all()
+    assert (pixels[15:] == 127).all()
+    assert (pixels[5:15] == (255, 0, 0)).all()
+    tall = preprocess(Image.new("RGB", (1, 9000), "red"), spec(20, "longest_edge"))
+    assert (tall[:, 9] == (255, 0, 0)).all()
+    assert tall.sum() == 255 * 20
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:

@@ -51,6 +51,12 @@ def test_a_short_text_is_padded(build: Build) -> None:
     assert (tokens.lengths.tolist(), tokens.contents.tolist()) == ([4], [2])
 
 
+def test_a_text_is_cleaned_first(build: Build) -> None:
+    tokens = build(words(), TextSpec(5, PAD, clean="canonicalize"))(["A_Dog!"])
+    assert tokens.ids.tolist() == [[START, A, DOG, END, PAD]]
+    assert build(words(), TextSpec(5, PAD, clean="canonicalize"))(["!!"]).contents.tolist() == [0]
+
+
 def test_a_long_text_is_cut_keeps_its_end_token_and_tells_its_whole_length(build: Build) -> None:
     tokens = build(words())(["a dog a dog a dog"])
     assert tokens.ids.tolist() == [[START, A, DOG, A, END]]

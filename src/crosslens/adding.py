@@ -14,6 +14,7 @@ from functools import partial
 
 from PIL import Image
 
+from crosslens.arguments import word
 from crosslens.decode import decode
 from crosslens.encode import Job, vector_of
 from crosslens.errors import InputError
@@ -82,10 +83,9 @@ def _jobs(catalog: Catalog, matcher: Matcher, images: Iterable[ImageInput]) -> I
 
 
 def _load(content: _Content, picture: bytes | Image.Image, name: str, matcher: Matcher) -> UInt8:
-    spec = matcher.spec.image
-    decoded = decode(picture, name, shrink_to=spec.size, limits=matcher.limits)
+    decoded = matcher.decode(picture, name)
     content.width, content.height = decoded.width, decoded.height
-    return preprocess(decoded.image, spec)
+    return preprocess(decoded.image, matcher.spec.image)
 
 
 def _pixel_hash(image: Image.Image) -> bytes:
@@ -108,7 +108,7 @@ def _record(
         if known.get(path) != c.hash
     ]
     if entries:
-        catalog.record(entries, [], matcher.spec.identity, matcher.model.runtime)
+        catalog.record(entries, [], matcher.spec.identity, matcher.provenance)
     ids = catalog.ids_of(paths)
     return [ids[path] for path in paths]
 
@@ -122,8 +122,7 @@ def _names(contents: Sequence[_Content], names: Sequence[str] | None) -> list[st
             f"there are {len(contents)} things to add and {len(names)} names", "Give one to each"
         )
     for row, name in enumerate(names):
-        if not isinstance(name, str) or not name:
-            raise InputError(f"name {row} is {name!r}", "Give each a text that is not empty")
+        word(f"name {row}", name)
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise InputError(f"{repeated[0]!r} names more than one thing", "A name stands for one item")

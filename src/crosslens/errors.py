@@ -11,6 +11,8 @@
     ├── ModelError
     │   ├── UnknownModelError             no model of that name
     │   ├── BundleError                   a model folder that is incomplete, damaged or inconsistent
+    │   ├── ConversionError               a model in another format that cannot be made a bundle
+    │   ├── DownloadError                 a model's files that could not be fetched
     │   └── EncodingError                 a tower returned something that is no embedding
     ├── MissingExtraError (also ImportError)   an optional package that is not installed
     └── LibraryError                      a library folder
@@ -88,6 +90,14 @@ class UnknownModelError(ModelError, ValueError):
 
 class BundleError(ModelError):
     """A model folder is incomplete, damaged, or contradicts itself."""
+
+
+class ConversionError(ModelError):
+    """A model in another format is incomplete, damaged, of a kind that is not supported, or has no room."""
+
+
+class DownloadError(ModelError):
+    """A model's files could not be fetched; nothing of it was kept but what the next try goes on from."""
 
 
 class EncodingError(ModelError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from crosslens.decode import decode, read_bytes
+from crosslens.decode import read_bytes
 from crosslens.encode import Encoded, Job, ordered_map
 from crosslens.errors import ImageError, ImageNotFoundError, InputError, UnreadableImageError
 from crosslens.matcher import Matcher
@@ -195,7 +195,7 @@ class IndexRun:
     def _load(self, file: _File) -> UInt8:
         spec = self._matcher.spec.image
         data, file.data = file.data, b""
-        decoded = decode(data, file.item.path, shrink_to=spec.size, limits=self._matcher.limits)
+        decoded = self._matcher.decode(data, file.item.path)
         file.width, file.height = decoded.width, decoded.height
         return preprocess(decoded.image, spec)
 
@@ -224,7 +224,7 @@ class IndexRun:
                 moves[old] = (file.item, file.root_id)
         if entries or moves:
             changes = [(number, item, root_id) for number, (item, root_id) in moves.items()]
-            self._catalog.record(entries, changes, self._model, self._matcher.model.runtime)
+            self._catalog.record(entries, changes, self._model, self._matcher.provenance)
         self._in_flight -= {result.key.hash for result in batch}
         before = [known.get(entry.item.path) for entry in entries]
         touched = sum(hash_ == entry.hash for hash_, entry in zip(before, entries, strict=True))

@@ -29,6 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from crosslens.arguments import whole
 from crosslens.errors import ImageNotFoundError, ImageTooLargeError, InputError, UnreadableImageError
 from crosslens.types import ImageInput
 
@@ -57,6 +58,9 @@ _HEAD = 16
 _CHUNK = 1 << 20
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 40
+# What to do about a file that is damaged.
+REPAIR = "Copy it again, or save it anew"
+_READ = "Read are JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000 and PNM"
 _WANTED = "Wanted: a path, a data URI, base64, bytes, a binary file, a Pillow image or a uint8 array"
 
 
@@ -65,16 +69,26 @@ class Limits:
     """What is refused before memory is taken for it.
 
     max_pixels is by default where Pillow refuses too; for TIFF and WebP Pillow's own limit holds as well.
+    Raises InputError for what is no whole number of at least 1.
     """
 
     max_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 178_956_970
+
+    def __post_init__(self) -> None:
+        whole("Limits.max_bytes", self.max_bytes)
+        whole("Limits.max_pixels", self.max_pixels)
 
 
 def shown(name: str) -> str:
     """A name fit for an error: a path whole, of a picture written as text only how it begins."""
     is_path = len(name) <= _LONGEST_PATH and not _is_data_uri(name) and not _begins_in_base64(name)
     return name if is_path else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def name_of(image: ImageInput, number: int) -> str:
+    """What stands for a picture in errors: its path, or "image 3"."""
+    return shown(os.fspath(image)) if isinstance(image, str | os.PathLike) else f"image {number}"
 
 
 def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes:
@@ -88,12 +102,15 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes
                 size = len(data)
                 data += file.read(_CHUNK)
     except FileNotFoundError as error:
-        raise ImageNotFoundError(name, "there is no such file") from error
+        raise ImageNotFoundError(name, "there is no such file", "Check the path") from error
     except IsADirectoryError as error:
-        raise UnreadableImageError(name, "this is a folder, not a picture") from error
+        raise UnreadableImageError(
+            name, "this is a folder, not a picture", "Name the pictures in it"
+        ) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error  # str(error) repeats the path
-        raise UnreadableImageError(name, f"the file cannot be read ({reason})") from error
+        remedy = "Check the path and its permissions"
+        raise UnreadableImageError(name, f"the file cannot be read ({reason})", remedy) from error
     _check_size(max(size, len(data)), name, limits)
     return data
 
@@ -148,7 +165,8 @@ def _read(file: Any, name: str, limits: Limits) -> bytes:
         try:
             piece = file.read(left)
         except Exception as error:  # a file of anybody's making
-            raise UnreadableImageError(name, f"the file cannot be read ({error})") from error
+            remedy = "Give one that is open for reading, or its bytes"
+            raise UnreadableImageError(name, f"the file cannot be read ({error})", remedy) from error
         if not isinstance(piece, bytes | bytearray | memoryview):
             kind = type(piece).__name__
             raise UnreadableImageError(name, f"reading it gives {kind}, not bytes", 'Open it with mode "rb"')
@@ -175,7 +193,8 @@ def _written(text: str, name: str, limits: Limits) -> bytes | None:
         data = _from_base64(data) if in_base64 else data
     except ValueError as error:
         if is_uri:
-            raise UnreadableImageError(name, f"the data URI cannot be decoded ({error})") from error
+            problem = f"the data URI cannot be decoded ({error})"
+            raise UnreadableImageError(name, problem, "Make it anew") from error
         return None
     _check_size(len(data), name, limits)
     return data
@@ -202,13 +221,14 @@ def _from_base64(text: bytes) -> bytes:
 
 def _check_size(size: int, name: str, limits: Limits) -> None:
     if size > limits.max_bytes:
-        raise ImageTooLargeError(name, f"{size:,} bytes are more than the limit of {limits.max_bytes:,}")
+        problem = f"{size:,} bytes are more than the limit of {limits.max_bytes:,}"
+        raise ImageTooLargeError(name, problem, "Scale it down, or raise Limits.max_bytes")
 
 
 def _open(data: bytes, name: str) -> Image.Image:
     """Read a file's header. `Image.open` is passed by: it warns of sizes that our own limit allows."""
     if not data:
-        raise UnreadableImageError(name, "the file is empty")
+        raise UnreadableImageError(name, "the file is empty", REPAIR)
     reason = f"not a picture in a known format; it begins with {data[:8]!r}"
     for reader in _readers(data[:_HEAD]):
         try:
@@ -220,7 +240,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         else:
             _check_cost(image, data, name)
             return image
-    raise UnreadableImageError(name, reason)
+    raise UnreadableImageError(name, reason, _READ if reason.startswith("not") else REPAIR)
 
 
 def _check_cost(image: Image.Image, data: bytes, name: str) -> None:
@@ -229,10 +249,10 @@ def _check_cost(image: Image.Image, data: bytes, name: str) -> None:
     # These decoders fill in what a file lacks; 38 bytes of WebP can claim 178 million pixels.
     if image.format in _BELIEVING and pixels > max(_CHEAP_PIXELS, _PIXELS_PER_BYTE * len(data)):
         reason = f"damaged, {len(data):,} bytes do not hold {image.width} × {image.height} pixels"
-        raise UnreadableImageError(name, reason)
+        raise UnreadableImageError(name, reason, REPAIR)
     # Every scan of a progressive JPEG goes over the whole picture; libjpeg writes ten.
     if image.info.get("progressive") and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise UnreadableImageError(name, f"damaged, a JPEG of more than {_MOST_SCANS} scans")
+        raise UnreadableImageError(name, f"damaged, a JPEG of more than {_MOST_SCANS} scans", REPAIR)
 
 
 def _readers(head: bytes) -> Iterator[Callable[[io.BytesIO, str], Image.Image]]:

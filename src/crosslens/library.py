@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -17,6 +18,7 @@ import numpy as np
 
 from crosslens import places
 from crosslens.adding import add_images, add_texts
+from crosslens.arguments import several_paths, whole, word
 from crosslens.errors import (
     InputError,
     LibraryDamagedError,
@@ -63,7 +65,11 @@ class Library:
         Raises LibraryModelError when the library was made with another model, LibraryVersionError,
         LibraryDamagedError, UnknownModelError, BundleError.
         """
-        path = places.default_library() if folder is None else Path(folder).expanduser()
+        path = (
+            places.default_library()
+            if folder is None
+            else Path(*several_paths("folder", folder)).expanduser()
+        )
         matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
         library = cls(path, matcher)
         library._look()
@@ -115,9 +121,8 @@ class Library:
         Raises ImageNotFoundError for a source that does not exist, LibraryBusyError while another process
         indexes, LibraryReadOnlyError, LibraryFullError; what was committed before stays.
         """
-        if isinstance(sources, str | os.PathLike):
-            sources = [sources]
-        paths = [os.fspath(source) for source in sources]
+        paths = several_paths("a source", sources)
+        text_column = None if text_column is None else word("text_column", text_column)
         self._look()
         if not paths and self._catalog is None:
             raise LibraryNotFoundError(
@@ -168,20 +173,23 @@ class Library:
                 catalog.set_model(record)
             yield catalog
 
-    def remove(self, targets: Iterable[str | os.PathLike[str] | int]) -> int:
+    def remove(self, targets: Iterable[str | os.PathLike[str] | int] | str | os.PathLike[str] | int) -> int:
         """Forget items by id, by path, or by a folder above them; returns how many. No picture is deleted.
 
-        A folder that was indexed is forgotten with all its items, missing or not. A picture in a folder that
-        stays indexed comes back with the next `index`, unless .crosslensignore names it.
-        Raises InputError for what is not in the library; then nothing is removed.
+        targets: one or several. A folder that was indexed is forgotten with all its items, missing or not.
+        A picture in a folder that stays indexed comes back with the next `index`, unless .crosslensignore
+        names it. Raises InputError for what is not in the library; then nothing is removed.
         """
+        one = isinstance(targets, str | bytes | os.PathLike) or not isinstance(targets, Iterable)
+        several_targets = cast(Iterable[int], [targets] if one else targets)
+        wanted = [_target(target) for target in several_targets]
         self._existing()
         with writer_lock(self._folder):
-            return self._writable().forget([_target(target) for target in targets])
+            return self._writable().forget(wanted)
 
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
-        rows = self._existing().items([number])
+        rows = self._existing().items([whole("id", number, least=0)])
         return _hit(rows[0], float("nan")) if rows else None
 
     def items(self) -> Iterator[Hit]:
@@ -229,8 +237,7 @@ class Library:
 
     def search_many(self, texts: Sequence[str], k: int = 10, kind: Modality | None = None) -> list[list[Hit]]:
         """`search(text, k=k, kind=kind)` for many texts at once, faster than one by one; a list to a text."""
-        kind = self._kind(kind)
-        return self._hits(self.matcher.embed_texts(texts), k, kind) if texts else []
+        return self._hits(self.matcher.embed_texts(texts), k, self._kind(kind))
 
     def _kind(self, kind: Modality | None) -> Modality:
         """What to look for. Raises QueryError for what the library does not hold."""
@@ -248,8 +255,7 @@ class Library:
         return kind
 
     def _hits(self, queries: Float32, k: int, kind: Modality) -> list[list[Hit]]:
-        if k < 1:
-            raise QueryError(f"k is {k}", "Ask for at least one result")
+        k = whole("k", k, error=QueryError)
         matrix = self._current(kind)
         ids, scores = search_exact(matrix.index, matrix.ids, queries, k)
         scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
@@ -330,9 +336,11 @@ class Library:
 
 
 def _target(target: str | os.PathLike[str] | int) -> str | int:
-    if isinstance(target, int) or os.fspath(target).startswith(ADDED):
-        return cast(str | int, target)
-    return os.path.abspath(target)
+    """An item's id, or the path that it is known by: of what is in no file as it is, else made absolute."""
+    if isinstance(target, Integral):
+        return whole("an id", target)
+    [path] = several_paths("what to remove", target)
+    return path if path.startswith(ADDED) else os.path.abspath(path)
 
 
 def _hit(row: ItemRow, score: float) -> Hit:

@@ -68,7 +68,7 @@ def _index_page(
             tally.unchanged += 1
     tally.encoded += len(vectors)
     if entries:
-        catalog.record(entries, [], model, matcher.model.runtime)
+        catalog.record(entries, [], model, matcher.provenance)
     return set(catalog.ids_of([item.path for item, _ in page]).values())
 
 

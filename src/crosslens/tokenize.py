@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from crosslens.clean import CLEANERS
 from crosslens.errors import BundleError
 from crosslens.models.spec import TextSpec
 from crosslens.types import Int64
@@ -58,7 +59,8 @@ class FastTokenizer:
         """Tokenise; ids are always (n, context_length), and a cut text keeps its end token."""
         if not texts:
             return Tokens(np.empty((0, self._spec.context_length), np.int64), *np.empty((2, 0), np.int64))
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        clean = CLEANERS[self._spec.clean]
+        encodings = self._tokenizer.encode_batch_fast([clean(text) for text in texts])
         ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
         special = np.array([encoding.special_tokens_mask for encoding in encodings], dtype=np.int64)
         kept = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)

@@ -20,12 +20,14 @@ from crosslens.models.catalogue import STARTER
 from crosslens.probability import match_probability
 from crosslens.read import walk
 from crosslens.tables import column, read_table, write_vectors
+from crosslens.towers.fake import FakeModel
 from crosslens.types import Failure, Modality, Progress
 from crosslens.zeroshot import TEMPLATES
 
 T = TypeVar("T")
 
 _PAGE = 512
+_BENCH_PICTURES = 256
 _STARTER_NOTICE = (
     "using 'starter', the small embedded model: English, everyday things. "
     "For a full CLIP: crosslens index --model BUNDLE_FOLDER (docs/models.md)"
@@ -182,7 +184,7 @@ def embed(output: Output, sources: Sequence[str], texts: str | None, out: str, m
     try:
         write_vectors(out, ids, vectors)
     except OSError as error:
-        raise QueryError(f"{out} cannot be written ({error.strerror})") from error
+        raise QueryError(f"{out} cannot be written ({error.strerror})", "Name another file") from error
     output.embedded(out, vectors.shape, failures)
     return 1 if failures else 0
 
@@ -207,6 +209,23 @@ def stats(output: Output, folder: Path | None) -> int:
     """Facts about a library."""
     with Library.open(folder) as library:
         output.stats(library.stats())
+    return 0
+
+
+def bench(output: Output, sources: Sequence[str], models: Sequence[str], png: Path | None) -> int:
+    """Figures of this machine. Pictures that cannot be read are named and left out."""
+    from crosslens import bench
+
+    failures: list[Failure] = []
+    paths = _pictures(sources, failures)[:_BENCH_PICTURES]
+    readable = [paths[row] for row in Matcher(FakeModel()).embed_images(paths, on_error="skip").rows.tolist()]
+    figures = bench.bench(models, readable, output.notice)
+    output.figures(figures, len(readable))
+    if png is not None:
+        try:
+            bench.draw(figures, png)
+        except OSError as error:
+            raise QueryError(f"{png} cannot be written ({error.strerror})", "Name another file") from error
     return 0
 
 
@@ -264,7 +283,7 @@ def _read_lines(path: str) -> list[str]:
         # Only line feeds end a line: `splitlines` would also cut at characters that texts may hold.
         return [line.rstrip("\r") for line in data.decode("utf-8-sig").split("\n")]
     except OSError as error:
-        raise QueryError(f"{path} cannot be read ({error.strerror})") from error
+        raise QueryError(f"{path} cannot be read ({error.strerror})", "Check the path") from error
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise TextError(f"{path}: line {line} is not UTF-8", "Save the file as UTF-8") from error

@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 
 import crosslens
-from crosslens.cli import call
+from crosslens.cli import call, models
 from crosslens.cli.render import Output
 from crosslens.errors import CrosslensError
 
@@ -39,6 +39,7 @@ LibraryOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option(help="Model: a name or a bundle folder.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+app.add_typer(models.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -201,6 +202,23 @@ def list_(library: LibraryOption = None, json: JsonOption = False) -> None:
 def stats(library: LibraryOption = None, json: JsonOption = False) -> None:
     """Say what is in the library."""
     raise typer.Exit(call.stats(Output(json=json), library))
+
+
+@app.command()
+def bench(
+    sources: Annotated[list[str], typer.Argument(metavar="DIR…", help="Pictures to measure with.")],
+    model: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Model: a name or a bundle folder; may be repeated."),
+    ] = None,
+    png: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Draw the figures, too."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure this machine: pictures and texts a second, cold start, search."""
+    raise typer.Exit(call.bench(Output(json=json), sources, model or ["starter"], png))
 
 
 @app.command()

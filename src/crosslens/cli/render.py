@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import RenderableType
 
+    from crosslens.bench import Figure
     from crosslens.doctor import Checkup
     from crosslens.matcher import Matcher
     from crosslens.types import Float32
@@ -200,6 +201,23 @@ class Output:
         else:
             text = "" if item.text is None else f"\t{printable(item.text)}"
             print(f"{item.id}\t{printable(item.path)}{text}" + ("" if item.online else "\t(offline)"))
+
+    def figures(self, figures: Sequence[Figure], pictures: int) -> None:
+        """What a benchmark measured."""
+        if self._json:
+            self._object({"pictures": pictures, "figures": [asdict(figure) for figure in figures]})
+            return
+        print(f"measured with {_pictures(pictures)}; on a machine that others use too, figures vary")
+        width = max(len(figure.how) for figure in figures)
+        heads = [f"{figure.model}: {figure.what}" for figure in figures]
+        places = {head: place for place, head in reversed(list(enumerate(heads)))}
+        shown = ""
+        for head, figure in sorted(zip(heads, figures, strict=True), key=lambda row: places[row[0]]):
+            if head != shown:
+                print(printable(head))
+                shown = head
+            value = f"{figure.value:,.2f}" if figure.value < 100 else f"{figure.value:,.0f}"
+            print(f"  {figure.how:<{width}}  {value:>10} {figure.unit}")
 
     def checkup(self, checkup: Checkup) -> None:
         """What the doctor found."""

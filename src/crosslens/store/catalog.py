@@ -286,7 +286,11 @@ class Catalog:
     def items(self, ids: Sequence[int]) -> list[ItemRow]:
         """Items by id, in the order asked for; ids that are gone are left out."""
         with self.reading() as db:
-            rows = [db.execute(f"{_ITEMS} WHERE items.id = ?", (number,)).fetchone() for number in ids]
+            rows = [
+                db.execute(f"{_ITEMS} WHERE items.id = ?", (number,)).fetchone()
+                for number in ids
+                if number <= _LARGEST_ID
+            ]
         return [_item_row(row) for row in rows if row is not None]
 
     @contextmanager
@@ -327,6 +331,7 @@ class Catalog:
                 raise
 
 
+_LARGEST_ID = 2**63 - 1
 _ITEMS = (
     "SELECT items.id, items.path, online, width, height, size, modified_ns, text FROM items "
     "JOIN contents USING (hash) JOIN roots ON roots.id = root_id"
@@ -341,7 +346,7 @@ def _item_row(row: tuple[Any, ...]) -> ItemRow:
 def _below(table: str, target: int | str) -> list[tuple[str, tuple[object, ...]]]:
     """Conditions that find a row by id, or by its path and those below it, in both forms a path may have."""
     if isinstance(target, int):
-        return [("id = ?", (target,))] if table == "items" else []
+        return [("id = ?", (target,))] if table == "items" and target <= _LARGEST_ID else []
     condition = f"{table}.path = ? OR ({table}.path > ? AND {table}.path < ?)"
     return [(condition, bind) for bind in path_range(target)]
 

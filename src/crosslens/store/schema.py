@@ -74,7 +74,7 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     Raises LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryReadOnlyError.
     """
     path = folder / DATABASE
-    if not create and not path.is_file():
+    if not create and not os.path.isfile(path):
         raise _not_found(folder)
     with explained(folder), ExitStack() as undo:
         if create:
@@ -120,7 +120,7 @@ def explained(folder: Path) -> Iterator[None]:
             raise _full(folder) from error
         if isinstance(error, FileExistsError | NotADirectoryError):
             raise LibraryError(f"{folder} cannot be a library: it is no folder", "Name a folder") from error
-        raise LibraryError(f"library {folder}: {error.strerror} ({error.filename})") from error
+        raise LibraryError(f"library {folder}: {error.strerror} ({error.filename})", _ELSEWHERE) from error
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -203,6 +203,7 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
+_ELSEWHERE = "Try again, and if it stays so, name another folder with -L/--library"
 _READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
 _NO_SPACE = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
 # What SQLite says when a limit other than the disk's own stops it, or there is no room for its -shm file.
@@ -244,4 +245,4 @@ def _explain(error: sqlite3.Error, folder: Path) -> LibraryError:
         )
     if code == sqlite3.SQLITE_CANTOPEN:
         return _read_only(folder, str(error))
-    return LibraryError(f"library {folder}: the database reports: {error}")
+    return LibraryError(f"library {folder}: the database reports: {error}", _ELSEWHERE)

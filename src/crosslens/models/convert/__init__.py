@@ -1,0 +1,1 @@
+"""Models in other formats become bundles: tensors are renamed, joined and turned, nothing is traced."""
