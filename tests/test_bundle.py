@@ -111,7 +111,7 @@ def test_facts_that_are_seldom_stated(folder: Path) -> None:
     assert (spec.image.resize, spec.image.fill, spec.image.side) == ("longest_edge", 127, 96)
 
 
-def test_facts_at_their_default_leave_an_identity_as_it_was_before_there_were_such_facts(folder: Path) -> None:
+def test_facts_at_their_default_leave_an_identity_as_it_was_before_there_were_any(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     image = {key: config["image"][key] for key in ("size", "resize", "interpolation", "crop", "mean", "std")}
     text = {key: config["text"][key] for key in ("context_length", "pad_id")}

@@ -21,8 +21,9 @@ from crosslens.errors import (
 )
 from crosslens.store import scan as scan_module
 from crosslens.store import schema
-from crosslens.store.catalog import Catalog, Entry, ModelRecord, Root
+from crosslens.store.catalog import Catalog
 from crosslens.store.paths import from_sql, is_below, to_sql
+from crosslens.store.records import Entry, ModelRecord, Root
 from crosslens.store.scan import Scan
 from crosslens.store.schema import APPLICATION_ID, DATABASE, VERSION, explained, open_database
 from crosslens.types import Item
@@ -189,7 +190,7 @@ def test_vectors_are_kept_as_float16_by_content(catalog: Catalog, root: Root) ->
     third = np.full(4, 1 / 3, np.float32)
     record(catalog, entry(root, "a", third, b"same"), entry(root, "copy", None, b"same"), entry(root, "b"))
     assert vectors(catalog) == {1: [float(np.float16(1 / 3))] * 4, 2: vectors(catalog)[1], 3: EAST.tolist()}
-    assert catalog.counts() == {"items": 3, "offline": 0, "contents": 2, "vectors": 2}
+    assert catalog.counts() == {"items": 3, "texts": 0, "offline": 0, "contents": 2, "vectors": 2}
 
 
 def test_a_vector_is_known_for_its_model_only(catalog: Catalog, root: Root) -> None:
@@ -204,7 +205,7 @@ def test_a_batch_is_recorded_whole_or_not_at_all(catalog: Catalog, root: Root) -
     unknown = entry(root, "b", None, b"never encoded")
     with pytest.raises(LibraryError):
         record(catalog, entry(root, "a"), unknown, entry(root, "c"))
-    assert catalog.counts() == {"items": 0, "offline": 0, "contents": 0, "vectors": 0}
+    assert catalog.counts() == {"items": 0, "texts": 0, "offline": 0, "contents": 0, "vectors": 0}
     assert catalog.stamp() == before
 
 

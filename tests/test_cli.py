@@ -172,7 +172,7 @@ def test_the_library_may_come_from_the_environment(
 
 def test_stats_says_what_is_there(run: Run, library: Path, pictures: Path) -> None:
     assert run("stats", "-L", library, "--json").json["roots"] == [str(pictures)]
-    assert "pictures   4 (4 different)" in run("stats", "-L", library).out
+    assert "items      4 pictures (4 different)" in run("stats", "-L", library).out
 
 
 def test_score_shows_dimension_vectors_similarity_and_confidence(run: Run, pictures: Path) -> None:
@@ -568,3 +568,31 @@ def test_bench_prints_figures_and_draws_them(
 def test_bench_without_pictures_is_a_mistake(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "there are no pictures to measure with" in run("bench", tmp_path / "empty").err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_that_waits(tmp_path: Path, number: int, status: int) -> None:
+    command = [sys.executable, "-m", "crosslens", "embed", "--texts", "-", "--out", tmp_path / "v.npy"]
+    with subprocess.Popen([*command, "--model", "fake"], stdin=subprocess.PIPE) as process:
+        time.sleep(1.5)
+        process.send_signal(number)
+        assert process.wait(10) == status
+    assert not (tmp_path / "v.npy").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_long_run_with_a_summary(
+    pictures: Path, tmp_path: Path, number: int, status: int
+) -> None:
+    (tmp_path / "many").mkdir()
+    for copy in range(8000):
+        os.link(pictures / "red.png", tmp_path / "many" / f"{copy}.png")
+    command = [sys.executable, "-m", "crosslens", "embed", tmp_path / "many", "--out", tmp_path / "v.npy"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(2)
+        process.send_signal(number)
+        assert process.wait(20) == status
+        assert process.stderr
+        assert re.search(r"^interrupted: [\d,]+ of 8,000 were looked into; nothing was written$",
+                         process.stderr.read(), re.MULTILINE)  # fmt: skip
+    assert not (tmp_path / "v.npy").exists()

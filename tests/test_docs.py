@@ -96,7 +96,9 @@ def test_every_link_leads_to_a_file_and_a_section(page: Path) -> None:
 def test_every_command_and_script_named_exists(page: Path) -> None:
     text = page.read_text()
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    commands |= {str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance}
+    commands |= {
+        str(group.typer_instance.info.name) for group in app.registered_groups if group.typer_instance
+    }
     named = set(re.findall(r"(?:^\$|`)\s?crosslens ([a-z]+)\b", text, re.MULTILINE))
     assert named <= commands
     for script in re.findall(r"python ((?:benchmarks|scripts)/\w+\.py)", text):

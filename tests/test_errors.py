@@ -501,7 +501,6 @@ def test_every_error_and_warning_has_a_promise() -> None:
         ("pandas", "pandas", lambda at: at.predictor().extract_embedding(["red"], as_pandas=True)),
         ("pyarrow", "parquet", lambda at: list(read_table(at / "t.parquet"))),
         ("pyarrow", "parquet", lambda at: write_vectors(at / "o.parquet", ["a"], np.ones((1, 4)))),
-        ("safetensors.numpy", "safetensors", lambda at: write_vectors(at / "o.safetensors", ["a"], [X])),
     ],
 )
 def test_what_needs_an_extra_ends_with_the_line_that_installs_it(

@@ -342,9 +342,12 @@ def test_embed_never_drops_a_row(fake: Matcher) -> None:
 def test_modality_of_lists(pictures: Path) -> None:
     path = str(pictures / "red.png")
     assert modality_of([path, pictures / "blue.png", RED, b"", Image.new("RGB", (1, 1))]) == "image"
-    assert modality_of(["red", "a dog", "gone.png", str(pictures)]) == "text"
+    assert modality_of(["red", "a dog", str(pictures)]) == "text"
     assert modality_of([]) == "text"
     assert modality_of([Path("gone.png")]) == "image"
+    assert modality_of(["data:image/png;base64,iVBORw0KGgo=", path]) == "image"
+    with pytest.raises(InputError, match=r"row 1: there is no picture 'gone\.png'"):
+        modality_of(["red", "gone.png"])
 
 
 def test_modality_of_a_mixture_names_the_rows(pictures: Path) -> None:

@@ -38,6 +38,8 @@ def test_the_main_job_opens_no_socket(pictures: Path, tmp_path: Path) -> None:
         ("search", *library, "--image", red, "sea", "--without", "people"),
         ("score", red, "a red wall", "a dog"),
         ("doctor",),
+        ("models",),
+        ("models", "show", "clip-vit-base-patch32"),
     ):
         done = without_network("crosslens", *command)
         assert done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)

@@ -113,7 +113,9 @@ def test_calibrating_changes_this_matcher_and_those_to_come(
     assert matcher.match_spec == fit
     assert Matcher(FakeModel()).match_spec == fit
     unsaved = Matcher(FakeModel())
-    unsaved.calibrate(images, ["red", "red", "blue", "green"], [0, 0, 1, 1], save=False)
+    unsaved.calibrate(images, ["red", "red", "blue", "green"], [1, 1, 1, 0], save=False)
+    with pytest.raises(InputError, match="match the better the less alike"):
+        unsaved.calibrate(images, ["red", "red", "blue", "green"], [0, 0, 1, 1])
     assert Matcher(FakeModel()).match_spec == fit
 
 

@@ -55,10 +55,14 @@ def test_a_table_that_cannot_be_read_is_named_with_its_line(
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
-    rows = iter([{"a": 1, "b": None}])
-    with pytest.raises(InputError, match=r"t: row 1 has no 'b'\. Its columns are 'a', 'b'"):
+    rows = iter([{"a": 1, "c": None}])
+    with pytest.raises(InputError, match=r"t: row 1 has no 'b'\. Its columns are 'a', 'c'"):
         list(column(rows, "b", "t"))
-    assert list(column(iter([{"a": 1}]), "a", "t")) == [({"a": 1}, "1")]
+    assert list(column(iter([{"a": 1}, {"a": None}, {}]), "a", "t")) == [
+        ({"a": 1}, "1"), ({"a": None}, ""), ({}, "")
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"t: row 1 has \['x'\] for 'a'\. Wanted a text"):
+        list(column(iter([{"a": ["x"]}]), "a", "t"))
 
 
 VECTORS = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crosslens import Library, Matcher
+from crosslens import Library, Matcher, Progress
 from crosslens.errors import InputError, QueryError
 
 
@@ -97,8 +97,38 @@ def test_a_table_that_is_deleted_takes_its_texts_along(library: Library, table: 
 def test_a_table_needs_a_column(library: Library, table: Path) -> None:
     with pytest.raises(InputError, match="--text-column"):
         library.index(table)
-    report = library.index(table, text_column="captoin")
-    assert "has no 'captoin'" in report.failures[0].reason
+    with pytest.raises(InputError, match="has no 'captoin'"):
+        library.index(table, text_column="captoin")
+
+
+def test_another_column_of_a_known_table_is_taken(library: Library, tmp_path: Path) -> None:
+    table = tmp_path / "two.csv"
+    table.write_text("a,b\nred,blue\n")
+    library.index(table, text_column="a")
+    assert library.index(table, text_column="b").changed == 1
+    assert [item.text for item in library.items()] == ["blue"]
+    assert library.index().unchanged == 1
+
+
+def test_a_column_without_a_table_is_a_mistake(library: Library, pictures: Path) -> None:
+    with pytest.raises(InputError, match="there is no table for column 'caption'"):
+        library.index(pictures, text_column="caption")
+
+
+def test_a_missing_value_is_one_rows_failure(library: Library, tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"c": "red"}\n{"c": null}\n{"d": 1}\n{"c": "blue"}\n')
+    report = library.index(table, text_column="c")
+    assert report.added == 2
+    assert [failure.path for failure in report.failures] == [f"{table}#2", f"{table}#3"]
+
+
+def test_indexing_a_table_reports_progress(library: Library, tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("c\n" + "red\nblue\ngreen\n" * 400)
+    seen: list[Progress] = []
+    library.index(table, seen.append, text_column="c")
+    assert seen[-1].done == seen[-1].total == 1200
 
 
 def test_a_library_without_texts_says_so(library: Library, pictures: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from crosslens import Library
 from crosslens.errors import LibraryDamagedError
 from crosslens.store import vectors
-from crosslens.store.catalog import Catalog, Entry, ModelRecord
+from crosslens.store.catalog import Catalog
+from crosslens.store.records import Entry, ModelRecord
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Item
 

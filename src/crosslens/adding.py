@@ -21,8 +21,9 @@ from crosslens.errors import InputError
 from crosslens.inputs import without_path
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
-from crosslens.store.catalog import Catalog, Entry
+from crosslens.store.catalog import Catalog
 from crosslens.store.paths import ADDED, text_hash
+from crosslens.store.records import Entry
 from crosslens.types import Float32, ImageInput, Item, UInt8
 
 # Of a content's hash, as the name of what came without one.

@@ -6,7 +6,6 @@ docs/automm.md maps the names and lists what differs, and why.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -22,14 +21,14 @@ from crosslens.errors import (
     MissingExtraError,
     UncalibratedWarning,
     UnknownModelError,
+    warn,
 )
 from crosslens.evaluate import Labels, Table, depths, judgements, load_extra, pair_metrics, ranking_metrics
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
 from crosslens.probability import Probability, default_match, likely, match_probability
-from crosslens.read import has_image_name
 from crosslens.semantic import Similarity, semantic_search
-from crosslens.texts import modality_of, short
+from crosslens.texts import modality_of
 from crosslens.types import Float32, Modality
 
 __all__ = ["MultiModalPredictor", "semantic_search"]
@@ -267,7 +266,7 @@ class MultiModalPredictor:
         kind, match = probability or self.probability, self.matcher.match_spec
         if kind == "calibrated" and alike:
             message = f"the fit is to pictures with texts; for {self.problem_type} probabilities are a guess"
-            warnings.warn(UncalibratedWarning(message), stacklevel=3)
+            warn(UncalibratedWarning(message))
             match = replace(match or default_match(self.matcher.spec), calibrated=True)  # warned of already
         return match_probability(cosines, self.matcher.spec, kind, match)
 
@@ -283,14 +282,7 @@ class MultiModalPredictor:
     def _modality(self, items: Sequence[Any], name: str) -> Modality:
         """What a column holds. Raises InputError for names of pictures that are not there."""
         fixed = PROBLEM_TYPES[self.problem_type]
-        if fixed or modality_of(items) == "image":
-            return fixed or "image"
-        lost = [row for row, item in enumerate(items) if has_image_name(item)]
-        if lost:
-            problem = f"{name!r}, row {lost[0]}: there is no picture {short(items[lost[0]])}"
-            remedy = 'Check the path; a text that ends so needs extract_embedding(…, modality="text")'
-            raise InputError(problem, remedy)
-        return "text"
+        return fixed or modality_of(items, repr(name))
 
     def _which_column(self, table: Table) -> str:
         named = [column for column in (self.query, self.response) if column and column in table.columns]
@@ -325,7 +317,7 @@ def _open(presets: str | None, hyperparameters: Mapping[str, Any]) -> Matcher:
     ignored = sorted(str(key) for key in hyperparameters if not str(key).endswith(".checkpoint_name"))
     if ignored:
         message = f"hyperparameters without effect here: {', '.join(ignored)}"
-        warnings.warn(CrosslensWarning(message), stacklevel=3)
+        warn(CrosslensWarning(message))
     asked = os.fspath(named.pop() if named else presets or STARTER)
     name = PRESETS.get(asked, asked)
     try:
@@ -346,4 +338,4 @@ def _tensor(vectors: Float32) -> Any:
 
 @cache
 def _say_once(message: str) -> None:
-    warnings.warn(CrosslensWarning(message), stacklevel=4)
+    warn(CrosslensWarning(message))

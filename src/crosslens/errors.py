@@ -29,6 +29,9 @@ Each says what was wrong, with which input, and what to do next: `str(error)` is
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class CrosslensError(Exception):
     """Base of all errors raised on purpose.
@@ -149,6 +152,14 @@ class LibraryDamagedError(LibraryError):
 
 class CrosslensWarning(UserWarning):
     """Base of the warnings below."""
+
+
+def warn(warning: CrosslensWarning) -> None:
+    """Warn, and point at the line outside this package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "crosslens":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(warning, stacklevel=level)
 
 
 class TextTruncatedWarning(CrosslensWarning):

@@ -22,11 +22,12 @@ from crosslens.encode import Encoded, Job, ordered_map
 from crosslens.errors import ImageError, ImageNotFoundError, InputError, UnreadableImageError
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
-from crosslens.read import walk
-from crosslens.store.catalog import Catalog, Entry, Root
+from crosslens.read import has_image_name, walk
+from crosslens.store.catalog import Catalog
 from crosslens.store.paths import is_below
+from crosslens.store.records import Entry, Root
 from crosslens.store.scan import Scan
-from crosslens.tables import TABLE_SUFFIXES
+from crosslens.tables import TABLE_SUFFIXES, column, read_table
 from crosslens.tally import Tally
 from crosslens.textindexing import index_table
 from crosslens.towers.openvino import available_cores
@@ -80,7 +81,7 @@ class IndexRun:
         try:
             self._encode_pending()
             for table in tables:
-                index_table(self._catalog, self._matcher, table, self._tally)
+                index_table(self._catalog, self._matcher, table, self._tally, self._report)
             self._remove_missing(present)
         finally:
             self._report(force=True)  # what was committed, also when interrupted
@@ -122,13 +123,15 @@ class IndexRun:
         for path in paths:
             absolute = os.path.abspath(path)
             is_table = Path(absolute).suffix.lower() in TABLE_SUFFIXES
-            if os.path.isfile(absolute) and not is_table:
-                # A file in a folder that is indexed belongs to it; the folder is brought up to date.
+            if os.path.isfile(absolute) and has_image_name(absolute):
+                # A picture in a folder that is indexed belongs to it; the folder is brought up to date.
                 above = [folder for folder in {*known, *folders} if is_below(absolute, folder)]
                 absolute = max(above, key=len, default=absolute)
             if absolute not in known:
-                column = text_column if is_table else None
-                known[absolute] = self._catalog.add_root(absolute, mount_of(absolute), column)
+                texts_in = text_column if is_table else None
+                known[absolute] = self._catalog.add_root(absolute, mount_of(absolute), texts_in)
+            elif is_table and text_column and text_column != known[absolute].text_column:
+                known[absolute] = self._catalog.set_text_column(known[absolute], text_column)
             chosen[absolute] = known[absolute]
             chosen |= {p: root for p, root in known.items() if is_below(p, absolute)}
         return list(chosen.values())
@@ -269,12 +272,18 @@ def check_sources(paths: Sequence[str], known: Set[str], text_column: str | None
 
     Raises ImageNotFoundError, UnreadableImageError, InputError for a new table without its column.
     """
+    if text_column is not None and not any(Path(path).suffix.lower() in TABLE_SUFFIXES for path in paths):
+        raise InputError(
+            f"there is no table for column {text_column!r}", f"Name one: {', '.join(TABLE_SUFFIXES)}"
+        )
     for path in paths:
         if not path or (not os.path.lexists(path) and os.path.abspath(path) not in known):
             raise ImageNotFoundError(path or "''", "there is no such file or folder", "Check the spelling")
         is_table = Path(path).suffix.lower() in TABLE_SUFFIXES and not os.path.isdir(path)
         if is_table and text_column is None and os.path.abspath(path) not in known:
             raise InputError(f"{path} is a table", "Say which column holds its texts: --text-column NAME")
+        if is_table and text_column is not None and os.path.isfile(path):
+            next(column(read_table(path), text_column, path), None)
         if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
             raise UnreadableImageError(path, "this is no regular file", "Name pictures or folders")
 

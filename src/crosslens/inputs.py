@@ -151,7 +151,10 @@ def _content(source: Any, name: str, limits: Limits) -> bytes:
         return read_bytes(source, limits)
     if isinstance(source, bytes | bytearray | memoryview):
         _check_size(source.nbytes if isinstance(source, memoryview) else len(source), name, limits)
-        return bytes(source)
+        data = bytes(source)
+        if data[:_HEAD].isascii() and not any(True for _ in _readers(data[:_HEAD])):
+            return _written(data.decode("latin-1"), name, limits) or data
+        return data
     if hasattr(source, "read"):
         return _read(source, name, limits)
     raise UnreadableImageError(name, f"{type(source).__name__} is no picture", _WANTED)
@@ -198,6 +201,11 @@ def _written(text: str, name: str, limits: Limits) -> bytes | None:
         return None
     _check_size(len(data), name, limits)
     return data
+
+
+def is_written(text: str) -> bool:
+    """Whether a text is itself a picture: a data URI, or base64 that begins like one."""
+    return _is_data_uri(text) or _begins_in_base64(text)
 
 
 def _is_data_uri(text: str) -> bool:

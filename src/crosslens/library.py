@@ -30,9 +30,10 @@ from crosslens.matcher import Matcher, several
 from crosslens.remembered import check_model, record_of, remembered
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
-from crosslens.store.catalog import Catalog, ItemRow, ModelRecord
+from crosslens.store.catalog import Catalog
 from crosslens.store.lock import writer_lock
 from crosslens.store.paths import ADDED
+from crosslens.store.records import ItemRow, ModelRecord
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
@@ -68,7 +69,7 @@ class Library:
         path = (
             places.default_library()
             if folder is None
-            else Path(*several_paths("folder", folder)).expanduser()
+            else Path(*several_paths("folder", folder)).expanduser().absolute()
         )
         matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
         library = cls(path, matcher)
@@ -280,6 +281,7 @@ class Library:
             model=model.name,
             dimension=model.dimension,
             items=counts["items"],
+            texts=counts["texts"],
             offline=counts["offline"],
             contents=counts["contents"],
             vectors=counts["vectors"],

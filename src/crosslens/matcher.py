@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, TypeVar, cast, get_args, overload
 
@@ -17,7 +16,7 @@ from crosslens.arguments import brief, choice
 from crosslens.certificate import DECODINGS, OVERSAMPLE, chosen_decoding
 from crosslens.decode import Decoded, Limits, decode
 from crosslens.encode import RETRY, Encoded, Job, by_length, encode, normalise, vector_of
-from crosslens.errors import ImageSkippedWarning, InputError, TextError, UnknownModelError
+from crosslens.errors import ImageSkippedWarning, InputError, TextError, UnknownModelError, warn
 from crosslens.inputs import name_of
 from crosslens.models.catalogue import STARTER, local_name
 from crosslens.models.spec import MatchSpec, ModelSpec
@@ -133,7 +132,7 @@ class Matcher:
             named = "; ".join(f"{failure.path}: {failure.reason}" for failure in embedded.failures[:3])
             more = f" and {len(embedded.failures) - 3} more" if len(embedded.failures) > 3 else ""
             message = f"rows are NaN for {named}{more}. on_error='skip' leaves them out"
-            warnings.warn(ImageSkippedWarning(message), stacklevel=2)
+            warn(ImageSkippedWarning(message))
         vectors = np.full((count, self.dimension), np.nan, dtype=np.float32)
         vectors[embedded.rows] = embedded.vectors
         return vectors
@@ -282,9 +281,10 @@ class Matcher:
         images: Iterable[ImageInput] | ImageInput,
         texts: Sequence[str] | str,
         threshold: float = 0.5,
+        probability: Probability = "calibrated",
     ) -> NDArray[np.int64]:
         """Whether picture i and text i match: int64 (n,), 1 where the probability is at least `threshold`."""
-        return likely(self.predict_proba(images, texts)[:, 1], threshold).astype(np.int64)
+        return likely(self.predict_proba(images, texts, probability)[:, 1], threshold).astype(np.int64)
 
     def calibrate(
         self,
@@ -334,7 +334,7 @@ class Matcher:
 
     def decode(self, image: ImageInput, name: str) -> Decoded:
         """Decode one picture as far as this model needs it."""
-        size = None if self.decoding == "exact" else self.spec.image.size
+        size = None if self.decoding == "exact" else self.spec.image.side
         return decode(image, name, shrink_to=size, oversample=OVERSAMPLE[self.decoding], limits=self.limits)
 
 
@@ -342,6 +342,8 @@ def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
     """One picture counts as a list of one; an array is one unless it has a fourth axis."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Mapping):
+        raise InputError(f"a {type(images).__name__} is no list", "Give one of its values")
     one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
     if one or hasattr(images, "read"):
         return [cast(ImageInput, images)]

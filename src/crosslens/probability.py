@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosslens.arguments import choice, number, numbers
-from crosslens.errors import InputError, UncalibratedWarning
+from crosslens.errors import InputError, UncalibratedWarning, warn
 from crosslens.models.spec import MatchSpec, ModelSpec
 
 Probability = Literal["calibrated", "automm"]
@@ -67,12 +66,11 @@ def match_probability(
     else:
         match = match or spec.match or default_match(spec)
         if not match.calibrated:
-            warnings.warn(
+            warn(
                 UncalibratedWarning(
                     f"the match probabilities of {spec.name} are a guess: nobody fitted them. "
                     "Fit them to pairs of yours with Matcher.calibrate"
-                ),
-                stacklevel=3,
+                )
             )
         p = _sigmoid(match.a * values + match.b)
     return np.stack([1 - p, p], axis=-1)
@@ -112,6 +110,9 @@ def fit_match(cosines: ArrayLike, labels: ArrayLike) -> MatchSpec:
         weights -= step / max(1.0, float(np.abs(step).max()) / 10)
         if np.abs(step).max() < 1e-10:
             break
+    if weights[0] <= 0:
+        problem = "by these labels, pairs match the better the less alike picture and text are"
+        raise InputError(problem, "Check that 1 stands for a match, and that the pairs are in their order")
     matching = int(y.sum())
     fitted_on = f"{matching} pairs that match and {len(y) - matching} that do not"
     return MatchSpec(float(weights[0]), float(weights[1]), calibrated=True, fitted_on=fitted_on)

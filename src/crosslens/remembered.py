@@ -7,7 +7,7 @@ from pathlib import Path
 from crosslens.errors import LibraryModelError, UnknownModelError
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
-from crosslens.store.catalog import ModelRecord
+from crosslens.store.records import ModelRecord
 
 
 def record_of(matcher: Matcher) -> ModelRecord:

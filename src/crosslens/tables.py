@@ -42,13 +42,18 @@ def read_table(path: str) -> Iterator[Row]:
 
 
 def column(rows: Iterator[Row], name: str, path: str) -> Iterator[tuple[Row, str]]:
-    """(row, its value in a column as text). Raises InputError for a row without it."""
+    """(row, its value in a column as text), "" where a row has none.
+
+    Raises InputError for a column that the first row does not have, and for a value that is a list or object.
+    """
     for number, row in enumerate(rows, 1):
         value = row.get(name)
-        if value is None:
+        if number == 1 and name not in row:
             known = ", ".join(repr(key) for key in row if key is not None)
             raise InputError(f"{path}: row {number} has no {name!r}", f"Its columns are {known}")
-        yield row, str(value)
+        if isinstance(value, list | dict):
+            raise InputError(f"{path}: row {number} has {brief(value)} for {name!r}", "Wanted a text")
+        yield row, "" if value is None else str(value)
 
 
 def write_vectors(path: str, ids: Sequence[str], vectors: Float32) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from crosslens.errors import InputError, TextError
 from crosslens.matcher import Matcher
-from crosslens.store.catalog import Catalog, Entry, Root
+from crosslens.store.catalog import Catalog
 from crosslens.store.paths import text_hash
+from crosslens.store.records import Entry, Root
 from crosslens.tables import column, read_table
 from crosslens.tally import Tally
 from crosslens.types import Failure, Float32, Item
@@ -17,8 +18,10 @@ from crosslens.types import Failure, Float32, Item
 _PAGE = 512
 
 
-def index_table(catalog: Catalog, matcher: Matcher, root: Root, tally: Tally) -> None:
-    """Bring a library up to date with a table; every page of rows is committed for itself.
+def index_table(
+    catalog: Catalog, matcher: Matcher, root: Root, tally: Tally, report: Callable[[], None]
+) -> None:
+    """Bring a library up to date with a table; every page of rows is committed for itself, and reported.
 
     A row that cannot be embedded is a failure; a table that cannot be read to its end is one too, and then
     nothing is removed.
@@ -26,10 +29,14 @@ def index_table(catalog: Catalog, matcher: Matcher, root: Root, tally: Tally) ->
     status = os.stat(root.path)
     met: set[int] = set()
     try:
+        tally.pending += sum(1 for _ in read_table(root.path))
         for page in _pages(root, status.st_mtime_ns):
             met |= _index_page(catalog, matcher, root, page, tally)
+            tally.done += len(page)
+            report()
     except InputError as error:
-        tally.failures.append(Failure(root.path, error.problem))
+        reason = error.problem.removeprefix(f"{root.path}: ").removeprefix(f"{root.path} ")
+        tally.failures.append(Failure(root.path, f"{reason}. {error.remedy}"))
         return
     gone = [number for number in catalog.ids_in(root) if number not in met]
     if gone:
@@ -55,7 +62,7 @@ def _index_page(
     model = matcher.spec.identity
     fresh = {text: text_hash(text) for item, text in page if known.get(item.path) != _hash(text)}
     new = [text for text, hash_ in fresh.items() if not catalog.has_vector(hash_, model)]
-    vectors, bad = _embed(matcher, new)
+    vectors, bad = embed_each(matcher, new)
     entries = []
     for item, text in page:
         if text in bad:
@@ -80,7 +87,7 @@ def _hash(text: str) -> bytes | None:
         return None
 
 
-def _embed(matcher: Matcher, texts: Sequence[str]) -> tuple[dict[str, Float32], dict[str, str]]:
+def embed_each(matcher: Matcher, texts: Sequence[str]) -> tuple[dict[str, Float32], dict[str, str]]:
     """(vectors, reasons why not), by text. One bad text makes the others go one by one."""
     try:
         return dict(zip(texts, matcher.embed_texts(texts), strict=True)), {}

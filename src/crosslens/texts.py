@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.errors import InputError, TextError, TextTruncatedWarning, UnseenScriptWarning
+from crosslens.errors import InputError, TextError, TextTruncatedWarning, UnseenScriptWarning, warn
+from crosslens.inputs import is_written
 from crosslens.models.spec import ModelSpec
 from crosslens.read import has_image_name
 from crosslens.tokenize import Tokens
@@ -19,23 +19,28 @@ from crosslens.types import ImageInput, Modality
 
 LongText = Literal["truncate", "mean", "error"]
 
-# Up to the caller of Matcher.embed_texts.
-_STACK = 3
 
-
-def modality_of(items: Sequence[ImageInput]) -> Modality:
+def modality_of(items: Sequence[ImageInput], name: str = "the list") -> Modality:
     """What a list holds: "image" when all entries are pictures or paths of files, "text" when none is.
 
-    Raises InputError, which names the rows, for a mixture.
+    Raises InputError, which names the rows, for a mixture, and for a picture's name where no file is.
     """
-    texts = [row for row, item in enumerate(items) if isinstance(item, str) and not os.path.isfile(item)]
+    texts = [row for row, item in enumerate(items) if isinstance(item, str) and not _is_picture(item)]
+    lost = next((row for row in texts if has_image_name(str(items[row]))), None)
+    if lost is not None:
+        problem = f"{name}, row {lost}: there is no picture {short(str(items[lost]))}"
+        raise InputError(problem, 'Check the path; for texts that end so, say modality="text"')
     if texts and len(texts) < len(items):
         images = sorted(set(range(len(items))) - set(texts))
         raise InputError(
-            f"the list mixes pictures and texts: {_listed(images)} are pictures, {_listed(texts)} are not",
+            f"{name} mixes pictures and texts: {_listed(images)} are pictures, {_listed(texts)} are not",
             'Check the paths, or say which it is: modality="image" or "text"',
         )
     return "image" if items and not texts else "text"
+
+
+def _is_picture(text: str) -> bool:
+    return os.path.isfile(text) or is_written(text)
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -71,7 +76,7 @@ def check_tokens(texts: Sequence[str], tokens: Tokens, spec: ModelSpec, long_tex
             raise TextError(too_long, 'Shorten it, or choose long_text="truncate" or "mean"')
         most = tokens.lengths[cut].max()
         message = f"{too_long} ({most} tokens at most); the end was left out. long_text='mean' reads it all"
-        warnings.warn(TextTruncatedWarning(message), stacklevel=_STACK)
+        warn(TextTruncatedWarning(message))
     unseen = {row: script for row, text in enumerate(texts) if (script := _unseen_script(text, spec))}
     if unseen:
         scripts = ", ".join(sorted(set(unseen.values())))
@@ -79,7 +84,7 @@ def check_tokens(texts: Sequence[str], tokens: Tokens, spec: ModelSpec, long_tex
             f"{_these(texts, np.array(list(unseen)))} in a script that {spec.name} never saw ({scripts})"
         )
         message += f"; the results mean nothing. It reads {', '.join(spec.scripts)}"
-        warnings.warn(UnseenScriptWarning(message), stacklevel=_STACK)
+        warn(UnseenScriptWarning(message))
 
 
 def _unseen_script(text: str, spec: ModelSpec) -> str | None:

@@ -137,6 +137,7 @@ class IndexReport:
 class LibraryStats:
     """Facts about a library.
 
+    items: pictures and texts; texts: those of them that are texts.
     roots: what was indexed; missing: those that are not there now. generation: counts committed changes.
     size: bytes on disk.
     """
@@ -145,6 +146,7 @@ class LibraryStats:
     model: str
     dimension: int
     items: int
+    texts: int
     offline: int
     contents: int
     vectors: int

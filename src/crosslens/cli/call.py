@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from crosslens import places
 from crosslens.cli.progress import ProgressBar, ProgressLines
@@ -19,7 +22,8 @@ from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER
 from crosslens.probability import match_probability
 from crosslens.read import walk
-from crosslens.tables import column, read_table, write_vectors
+from crosslens.tables import TABLE_SUFFIXES, VECTOR_SUFFIXES, column, read_table, write_vectors
+from crosslens.textindexing import embed_each
 from crosslens.towers.fake import FakeModel
 from crosslens.types import Failure, Modality, Progress
 from crosslens.zeroshot import TEMPLATES
@@ -29,13 +33,28 @@ T = TypeVar("T")
 _PAGE = 512
 _BENCH_PICTURES = 256
 _STARTER_NOTICE = (
-    "using 'starter', the small embedded model: English, everyday things. "
-    "For a full CLIP: crosslens index --model BUNDLE_FOLDER (docs/models.md)"
+    "using 'starter', the small embedded model: English, everyday things. For a full CLIP: crosslens models"
 )
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived; ends a command as Ctrl-C does, with another exit status."""
+
+    arrived = False
+
+
+@contextmanager
+def watched(
+    output: Output, doing: str, kept: str, *, streaming: bool = False
+) -> Iterator[ProgressBar | ProgressLines]:
+    """Progress of a long run; Ctrl-C and SIGTERM end the command with a summary. kept: what is left of it."""
+    progress = output.progress(doing, streaming=streaming)
+    try:
+        with progress:
+            yield progress
+    except KeyboardInterrupt as interrupt:
+        output.interrupted(progress.last, kept)
+        raise SystemExit(143 if isinstance(interrupt, Terminated) else 130) from interrupt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What an indexing run looks at. text_column: for tables."""
+    """What a command looks at. text_column: for tables."""
 
     paths: list[str]
     text_column: str | None
@@ -68,13 +87,9 @@ def index(output: Output, folder: Path | None, sources: Sources, model: str | No
     """Bring a library up to date."""
     with Library.open(folder, model) as library:
         _say_once(output, library.matcher)
-        progress = output.progress("indexing")
-        try:
-            with progress:
-                report = library.index(sources.paths, progress.update, sources.text_column)
-        except KeyboardInterrupt as interrupt:
-            output.interrupted(progress.last)
-            return 143 if isinstance(interrupt, Terminated) else 130
+        kept = "what was committed is kept, and the same command goes on from there"
+        with watched(output, "indexing", kept) as progress:
+            report = library.index(sources.paths, progress.update, sources.text_column)
         output.report(report, library.stats())
     return 1 if strict and report.failures else 0
 
@@ -115,8 +130,10 @@ def score(output: Output, image: str, texts: Sequence[str], model: str) -> int:
     return 0
 
 
-def classify(output: Output, images: Sequence[str], choice: Labels, model: str) -> int:
-    """Labels for pictures."""
+def classify(output: Output, sources: Sequence[str], choice: Labels, model: str) -> int:
+    """Labels for pictures. Those that cannot be read are named and left out."""
+    failures: list[Failure] = []
+    images = _pictures(sources, failures)
     labels = [*choice.labels]
     if choice.file is not None:
         labels += [line.strip() for line in _read_lines(choice.file) if line.strip()]
@@ -125,14 +142,15 @@ def classify(output: Output, images: Sequence[str], choice: Labels, model: str) 
     matcher = Matcher(model)
     _say_once(output, matcher)
     texts = matcher.embed_labels(labels, choice.templates or TEMPLATES)
-    with output.progress("classifying") as progress:
+    with watched(output, "classifying", "nothing is kept") as progress:
         found = matcher.embed_images(_counted(images, progress), on_error="skip")
     for row, ranked in zip(
         found.rows.tolist(), matcher.rank_vectors(found.vectors, texts, labels), strict=True
     ):
         output.labels(images[row], ranked)
-    output.failed(found.failures)
-    return 1 if found.failures else 0
+    failures += found.failures
+    output.failed(failures)
+    return 1 if failures else 0
 
 
 def match(output: Output, table: str, image_column: str, text_column: str, model: str) -> int:
@@ -142,7 +160,7 @@ def match(output: Output, table: str, image_column: str, text_column: str, model
     failed = done = 0
     total = sum(1 for _ in read_table(table))  # a row that cannot be read is met before any work is done
     rows = column(read_table(table), image_column, table)
-    with output.progress("matching", streaming=True) as progress:
+    with watched(output, "matching", "what is printed holds", streaming=True) as progress:
         for page in _pages(rows, _PAGE):
             texts = [text for _, text in column(iter(row for row, _ in page), text_column, table)]
             matched = _match_page(matcher, [_beside(table, image) for _, image in page], texts)
@@ -159,25 +177,40 @@ def _match_page(
 ) -> list[tuple[float, float] | Failure]:
     """(cosine, probability) of every pair, or why there is none."""
     found = matcher.embed_images(images, on_error="skip")
-    good = found.rows.tolist()
-    cosines = (found.vectors * matcher.embed_texts([texts[row] for row in good])).sum(axis=1).clip(-1, 1)
-    p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
-    pairs = dict(zip(good, zip(cosines.tolist(), p.tolist(), strict=True), strict=True))
+    pictures = dict(zip(found.rows.tolist(), found.vectors, strict=True))
     failures = iter(found.failures)
-    return [pairs[row] if row in pairs else next(failures) for row in range(len(images))]
+    vectors, bad = embed_each(matcher, list(dict.fromkeys(texts)))
+    rows: list[tuple[float, float] | Failure] = []
+    for row, (image, text) in enumerate(zip(images, texts, strict=True)):
+        if row not in pictures:
+            rows.append(next(failures))
+        elif text in bad:
+            rows.append(Failure(image, bad[text]))
+        else:
+            cosine = float(np.clip(pictures[row] @ vectors[text], -1, 1))
+            p = match_probability([cosine], matcher.spec, match=matcher.match_spec)[0, 1]
+            rows.append((cosine, float(p)))
+    return rows
 
 
-def embed(output: Output, sources: Sequence[str], texts: str | None, out: str, model: str) -> int:
+def embed(output: Output, sources: Sources, texts: str | None, out: str, model: str) -> int:
     """Vectors to a file. Pictures that cannot be read are named and left out; the ids say which are there."""
     matcher = Matcher(model)
     _say_once(output, matcher)
     failures: list[Failure] = []
-    if texts is not None:
+    if Path(out).suffix.lower() not in VECTOR_SUFFIXES:
+        raise QueryError(f"{out}: vectors are not written so", f"Wanted {', '.join(VECTOR_SUFFIXES)}")
+    if texts is not None and Path(texts).suffix.lower() in TABLE_SUFFIXES:
+        if sources.text_column is None:
+            raise QueryError(f"{texts} is a table", "Say which column holds its texts: --text-column NAME")
+        ids = [text for _, text in column(read_table(texts), sources.text_column, texts) if text.strip()]
+        vectors = matcher.embed_texts(ids)
+    elif texts is not None:
         ids = [line for line in _read_lines(texts) if line.strip()]
         vectors = matcher.embed_texts(ids)
     else:
-        paths = _pictures(sources, failures)
-        with output.progress("embedding") as progress:
+        paths = _pictures(sources.paths, failures)
+        with watched(output, "embedding", "nothing was written") as progress:
             found = matcher.embed_images(_counted(paths, progress), on_error="skip")
         failures += found.failures
         ids, vectors = [paths[row] for row in found.rows.tolist()], found.vectors
@@ -251,7 +284,7 @@ def _pictures(sources: Sequence[str], failures: list[Failure]) -> list[str]:
             on_ignored=lambda _path, _reason: None,
         )
         paths += [item.path for item in found]
-    return paths
+    return list(dict.fromkeys(paths))
 
 
 def _counted(paths: Sequence[str], progress: ProgressBar | ProgressLines) -> Iterator[str]:

@@ -130,7 +130,7 @@ def score(
 
 @app.command()
 def classify(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Pictures.")],
+    sources: Annotated[list[str], typer.Argument(metavar="DIR…", help="Pictures, or folders of them.")],
     label: Annotated[Optional[list[str]], typer.Option("--label", help="A label; give several.")] = None,  # noqa: UP045
     labels: Annotated[
         Optional[str],  # noqa: UP045
@@ -145,7 +145,7 @@ def classify(
 ) -> None:
     """Say which label fits each picture best, with softmax confidence."""
     choice = call.Labels(label or [], labels, template or [])
-    raise typer.Exit(call.classify(Output(json=json), images, choice, model))
+    raise typer.Exit(call.classify(Output(json=json), sources, choice, model))
 
 
 @app.command()
@@ -169,7 +169,13 @@ def embed(
     ] = None,
     texts: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--texts", metavar="FILE", help="Embed texts: one a line; '-' reads standard input."),
+        typer.Option(
+            "--texts", metavar="FILE", help="Embed texts: one a line, or a table; '-' reads standard input."
+        ),
+    ] = None,
+    text_column: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--text-column", help="Of a table: where its texts are."),
     ] = None,
     model: ModelOption = "starter",
     json: JsonOption = False,
@@ -177,7 +183,9 @@ def embed(
     """Write the vectors of pictures or texts to a file, with their ids."""
     if bool(sources) == (texts is not None):
         raise typer.BadParameter("give either pictures or --texts FILE")
-    raise typer.Exit(call.embed(Output(json=json), sources or [], texts, out, model))
+    raise typer.Exit(
+        call.embed(Output(json=json), call.Sources(sources or [], text_column), texts, out, model)
+    )
 
 
 @app.command()
@@ -245,11 +253,13 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_streams()
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", module="PIL")  # of sizes and of damage: our own errors say it
+    call.Terminated.arrived = False
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         app(arguments)
     except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
+        # Where nothing watches for it, typer makes 130 of both Ctrl-C and SIGTERM.
+        return 143 if call.Terminated.arrived else exit_.code if isinstance(exit_.code, int) else 1
     except CrosslensError as error:
         Output().error(str(error))
         return 1
@@ -273,4 +283,5 @@ def _show_warning(message: Warning | str, *_rest: object, **_named: object) -> N
 
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
+    call.Terminated.arrived = True
     raise call.Terminated

@@ -52,13 +52,10 @@ class Output:
         between_results = streaming and sys.stdout.isatty()
         return ProgressBar(doing) if sys.stderr.isatty() and not between_results else ProgressLines(doing)
 
-    def interrupted(self, last: Progress | None) -> None:
-        """Say what an interrupted run has kept."""
-        done = f"{last.done:,} of {last.total:,} pictures were looked into" if last else "nothing was begun"
-        print(
-            f"interrupted: {done}; what was committed is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+    def interrupted(self, last: Progress | None, kept: str) -> None:
+        """Say how far an interrupted run came, and what is kept of it."""
+        done = f"{last.done:,} of {last.total:,} were looked into" if last else "nothing was begun"
+        print(f"interrupted: {done}; {kept}", file=sys.stderr)
 
     # -- to standard output -----------------------------------------------------------------------
 
@@ -72,7 +69,7 @@ class Output:
             for name in ("added", "changed", "moved", "removed", "unchanged")
             if getattr(report, name) or name == "added"
         )
-        rate = f", {report.encoded / report.seconds:,.0f} pictures/s" if report.encoded else ""
+        rate = f", {report.encoded / report.seconds:,.0f}/s" if report.encoded else ""
         print(f"{done} in {report.seconds:.1f} s ({report.encoded:,} encoded{rate})")
         if report.ignored:
             print(f"{report.ignored:,} {_files(report.ignored)} passed over: no picture's name, or ignored")
@@ -81,7 +78,7 @@ class Output:
             print(printable(f"{report.offline:,} offline, kept because {where} is missing or empty"))
             print("  (if it is gone for good: crosslens remove FOLDER)")
         self._failures(report.failures)
-        print(printable(f"library {stats.path}: {_pictures(stats.items)}, model {stats.model}"))
+        print(printable(f"library {stats.path}: {_holds(stats)}, model {stats.model}"))
 
     def hits(self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False) -> None:
         """What a search found. many: it is one of several, so plain lines begin with the query."""
@@ -180,7 +177,7 @@ class Output:
             return
         offline = f", {stats.offline:,} of them offline" if stats.offline else ""
         print(printable(f"library {stats.path}"))
-        print(f"  pictures   {stats.items:,}{offline} ({stats.contents:,} different)")
+        print(f"  items      {_holds(stats)}{offline} ({stats.contents:,} different)")
         print(printable(f"  model      {stats.model}, {stats.dimension} numbers a vector"))
         print(f"  vectors    {stats.vectors:,}")
         print(f"  size       {stats.size / 1e6:.1f} MB, generation {stats.generation}")
@@ -192,7 +189,7 @@ class Output:
         if self._json:
             self._object({"removed": count, "library": asdict(stats)})
         else:
-            print(printable(f"{count:,} forgotten; library {stats.path}: {_pictures(stats.items)}"))
+            print(printable(f"{count:,} forgotten; library {stats.path}: {_holds(stats)}"))
 
     def item(self, item: Hit) -> None:
         """One item of a list."""
@@ -252,7 +249,7 @@ class Output:
         thumbnail = _thumbnailer() if self._thumbnails else None
         if thumbnail:
             table.add_column("")
-        table.add_column("picture", overflow="fold")
+        table.add_column("text" if hits[0].text else "picture", overflow="fold")
         for number, hit in enumerate(hits, 1):
             about = f"{hit.path}\n" + (hit.text or f"{hit.width} × {hit.height}")
             about += "" if hit.online else ", offline"
@@ -306,6 +303,15 @@ def _abbreviated(vector: np.ndarray[Any, Any]) -> str:
 
 def _pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count:,} pictures"
+
+
+def _holds(stats: LibraryStats) -> str:
+    """What is in a library, in words."""
+    texts = f"{stats.texts:,} text{'' if stats.texts == 1 else 's'}"
+    if stats.texts == stats.items and stats.texts:
+        return texts
+    pictures = _pictures(stats.items - stats.texts)
+    return f"{pictures}, {texts}" if stats.texts else pictures
 
 
 def _files(count: int) -> str:

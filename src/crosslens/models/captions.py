@@ -120,7 +120,7 @@ a photo of a birthday party in a garden
 a low-resolution photo of a cat
 a photograph taken through a wet window, with the lights of passing cars out of focus behind the drops
 an overcrowded harbour with fishing boats in every colour, nets drying on the quay, and gulls on every mast
-a woman in a yellow raincoat pushing a pram past a shop that sells clocks, while a man on a ladder cleans its sign
+a woman in a yellow raincoat pushing a pram past a shop that sells clocks, while a man cleans its sign
 """
 
 _OTHERS = """

@@ -52,7 +52,7 @@ def own_name(name: str) -> str | None:
 def local_name(model: str | PathLike[str]) -> str | None:
     """The name by which a model is here, built in or pulled; None if it is a folder, or not here."""
     name = own_name(fspath(model))
-    return name if name is not None and (_folder(name) / "config.json").is_file() else None
+    return name if name is not None and os.path.isfile(_folder(name) / "config.json") else None
 
 
 def find_bundle(model: str | PathLike[str]) -> Bundle:
@@ -64,9 +64,9 @@ def find_bundle(model: str | PathLike[str]) -> Bundle:
     name = local_name(asked)
     if name is not None:
         return load_bundle(_folder(name))
-    folder = Path(os.path.expanduser(asked))
-    if folder.is_dir():
-        return load_bundle(folder.resolve())
+    folder = os.path.expanduser(asked)
+    if os.path.isdir(folder):  # false for "", too
+        return load_bundle(Path(folder).resolve())
     entry = entry_of(asked)
     if entry is not None:
         raise UnknownModelError(f"{entry.name} is not on this machine yet", how_to_get(entry))

@@ -213,7 +213,7 @@ TABLE = (
         repo="sentence-transformers/clip-ViT-B-32-multilingual-v1",
         revision="58edf8cada9e398793dca955574a48cbb7f18be2", layout=SENTENCE, parameters=(135.13, 0, 135.13),
         dimension=512, image_size=224, context=128, languages="52 languages", licence="Apache-2.0",
-        scores=None, recommended="52 languages for a library of clip-vit-base-patch32",
+        scores=None, recommended="52 languages for pictures of clip-vit-base-patch32",
         image_tower="clip-vit-base-patch32", notes="A text tower for the pictures of clip-vit-base-patch32.",
     ),
     _mclip("mclip-xlm-roberta-large-vit-b-32", "XLM-Roberta-Large-Vit-B-32",

@@ -10,67 +10,17 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from crosslens.errors import InputError
 from crosslens.store.paths import ADDED, from_sql, is_below, path_range, to_sql
+from crosslens.store.records import Entry, ItemRow, ModelRecord, Root
 from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
 from crosslens.store.snapshot import Snapshot, stamp_of
-from crosslens.types import Float32, Item, Modality
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """The model whose vectors the library holds. name: how to ask for it, a name or a folder."""
-
-    name: str
-    identity: str
-    dimension: int
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A folder or file that was indexed.
-
-    mount: where its file system was mounted then. text_column: of a table, the column that holds its texts.
-    """
-
-    id: int
-    path: str
-    is_file: bool
-    mount: str
-    online: bool
-    text_column: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture or text to record. vector: unit, float32 (d,); None where the content is known already."""
-
-    item: Item
-    root_id: int
-    hash: bytes
-    width: int
-    height: int
-    vector: Float32 | None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemRow:
-    """An item with the facts that a search result carries."""
-
-    id: int
-    path: str
-    online: bool
-    width: int
-    height: int
-    size: int
-    modified_ns: int
-    text: str | None
+from crosslens.types import Item, Modality
 
 
 class Catalog:
@@ -116,10 +66,11 @@ class Catalog:
             return db.execute(query, (kind == "image",)).fetchone() is not None
 
     def counts(self) -> dict[str, int]:
-        """Numbers of items, offline items, contents in use, and vectors."""
+        """Numbers of items, those of them that are texts or offline, contents in use, and vectors."""
         queries = {
             "items": "SELECT count(*) FROM items",
             "offline": "SELECT count(*) FROM items JOIN roots ON roots.id = root_id WHERE NOT online",
+            "texts": "SELECT count(*) FROM items JOIN contents USING (hash) WHERE text IS NOT NULL",
             "contents": "SELECT count(DISTINCT hash) FROM items",
             "vectors": "SELECT count(*) FROM vectors",
         }
@@ -176,6 +127,12 @@ class Catalog:
         with self.writing() as db:
             values = (online, to_sql(mount), root.id)
             db.execute("UPDATE roots SET online = ?, mount = ? WHERE id = ?", values)
+
+    def set_text_column(self, root: Root, name: str) -> Root:
+        """Take the texts of a table from another column."""
+        with self.writing() as db:
+            db.execute("UPDATE roots SET text_column = ? WHERE id = ?", (name, root.id))
+        return replace(root, text_column=name)
 
     def count_in(self, root: Root) -> int:
         """Number of items in a root."""
@@ -257,7 +214,7 @@ class Catalog:
         """
         with self.writing() as db:
             (before,) = db.execute("SELECT count(*) FROM items").fetchone()
-            for target in targets:
+            for target in dict.fromkeys(targets):
                 found = 0
                 for query, bind in _below("items", target):
                     found += db.execute(f"DELETE FROM items WHERE {query}", bind).rowcount

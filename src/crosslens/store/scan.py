@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from crosslens.store.catalog import Catalog, Root
+from crosslens.store.catalog import Catalog
 from crosslens.store.paths import from_sql, path_range, to_sql
+from crosslens.store.records import Root
 from crosslens.types import Item
 
 _PENDING = (

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from crosslens.checksum import checksum
 from crosslens.errors import LibraryDamagedError
-from crosslens.store.catalog import Catalog, ModelRecord
+from crosslens.store.catalog import Catalog
+from crosslens.store.records import ModelRecord
 from crosslens.store.snapshot import Snapshot
 from crosslens.types import Float32, Int64, Modality
 

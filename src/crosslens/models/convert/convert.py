@@ -126,7 +126,7 @@ def _write(
 
 
 def _stands_alone(copy: Path, path: Path) -> None:
-    """Raise ConversionError when a graph that could be read where it lay cannot be read without its folder."""
+    """Raise ConversionError when a graph that could be read where it lay cannot be read elsewhere."""
     try:
         read_onnx(copy)
     except ConversionError as error:

@@ -85,7 +85,7 @@ def _siglip(source: Source, config: dict[str, Any], moved: Layout) -> Converted:
     moved.pair("text.projection", "text_model.head")
     # The classes of SigLIP's tokeniser clean texts in Python, that of SigLIP 2 in its tokenizer.json.
     positions = len(moved.made["text.positions"])
-    tokenizer = tokenizers.from_folder(source, "siglip")
+    tokenizer = tokenizers.from_folder(source, "siglip", made=True)
     if tokenizer.token_to_id("</s>") is not None and tokenizer.token_to_id("<bos>") is None:
         tokenizer = tokenizers.end_only(tokenizer, "</s>")
         text = TextSpec(positions, tokenizers.pad_id(source, tokenizer, "</s>"), clean="siglip")
@@ -189,7 +189,7 @@ def _finished(
 ) -> Converted:
     scale = math.exp(moved.scalar("logit_scale"))
     match = sigmoid_match(scale, moved.scalar("logit_bias")) if moved.has("logit_bias") else None
-    moved.refuse_rest()
+    moved.refuse_rest(r"text_model\.pooler\.")
     return Converted(
         dimension=len(moved.made["text.projection.weight"]),
         logit_scale=scale,

@@ -24,26 +24,29 @@ def settings(source: Source) -> dict[str, Any]:
     return source.read_any("tokenizer_config.json")
 
 
-def from_folder(source: Source, *kinds: str) -> Tokenizer:
+def from_folder(source: Source, *kinds: str, made: bool = False) -> Tokenizer:
     """The folder's tokenizer.json, or one made of older files.
 
-    kinds: which of them this family may have: "clip" (vocab.json and merges.txt), "bert" (vocab.txt), "siglip"
-    (spiece.model), "xlm-roberta" (sentencepiece.bpe.model).
+    made: of these rather than tokenizer.json, where both are there, since the reference reads them.
+
+    kinds: which of them this family may have: "clip" (vocab.json and merges.txt), "bert" (vocab.txt),
+    "siglip" (spiece.model), "xlm-roberta" (sentencepiece.bpe.model).
     """
-    if source.has("tokenizer.json"):
+    there = source.has("tokenizer.json")
+    if there and not (made and any(source.has(name) for kind in kinds for name in _MAKERS[kind][0])):
         return _ended(source, _load(source.folder / "tokenizer.json"))
     wanted = ["tokenizer.json"]
     for kind in kinds:
         names, make = _MAKERS[kind]
         if all(source.has(name) for name in names):
-            made: Tokenizer = make(source)
-            return made
+            built: Tokenizer = make(source)
+            return built
         wanted.append(" with ".join(names))
     raise ConversionError(f"{source.folder} lacks its tokeniser", f"Put {', or '.join(wanted)} there")
 
 
 def openclip_bpe(source: Source) -> Tokenizer:
-    """The tokeniser that OpenCLIP and OpenAI have in their code: from the folder, or from an installed one."""
+    """The tokeniser that OpenCLIP and OpenAI have in their code: from the folder, or as installed."""
     here = source.folder / _BPE_FILE
     if here.is_file():
         return _clip(*_read_bpe(here), "<start_of_text>", "<end_of_text>")
@@ -143,7 +146,7 @@ def _as_openclip(source: Source) -> Tokenizer:
             "Put vocab.json and merges.txt of openai/clip-vit-base-patch32 there",
         )
     names = {"<|startoftext|>": "<start_of_text>", "<|endoftext|>": "<end_of_text>"}
-    renamed = {names.get(word, word): number for word, number in vocabulary.items()}
+    renamed: dict[str, int] = {names.get(str(word), str(word)): number for word, number in vocabulary.items()}
     pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in merges]
     return _clip(renamed, [(first, second) for first, second in pairs], *names.values())
 

@@ -58,8 +58,8 @@ class Draft:
 def drafted(out: Path, total: int, on_progress: Progress | None = None) -> Iterator[Draft]:
     """A draft that becomes `out` when the block ends well, and vanishes otherwise.
 
-    total: bytes to write, for which there must be room. Raises ConversionError when out exists, cannot be made,
-    or there is no room.
+    total: bytes to write, for which there must be room. Raises ConversionError when out exists, cannot be
+    made, or there is no room.
     """
     refuse_existing(out)
     folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.part"

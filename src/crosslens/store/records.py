@@ -1,0 +1,58 @@
+"""The rows that go into a library and come out of it, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crosslens.types import Float32, Item
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """The model whose vectors the library holds. name: how to ask for it, a name or a folder."""
+
+    name: str
+    identity: str
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder or file that was indexed.
+
+    mount: where its file system was mounted then. text_column: of a table, the column that holds its texts.
+    """
+
+    id: int
+    path: str
+    is_file: bool
+    mount: str
+    online: bool
+    text_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture or text to record. vector: unit, float32 (d,); None where the content is known already."""
+
+    item: Item
+    root_id: int
+    hash: bytes
+    width: int
+    height: int
+    vector: Float32 | None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item with the facts that a search result carries."""
+
+    id: int
+    path: str
+    online: bool
+    width: int
+    height: int
+    size: int
+    modified_ns: int
+    text: str | None
