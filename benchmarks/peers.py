@@ -87,7 +87,7 @@ def open_clip_loader(models: Path, precision: str) -> Work:
         "ViT-B-32-quickgelu", pretrained=None, precision=precision
     )
     model.load_state_dict(torch.load(models / "open_clip.pt", weights_only=True))
-    model = model.eval().to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    model.eval()
     tokenizer = open_clip.get_tokenizer("ViT-B-32-quickgelu")
 
     class Files(Dataset):
@@ -106,7 +106,7 @@ def open_clip_loader(models: Path, precision: str) -> Work:
                 parts = [tokenizer(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
                 return torch.cat([model.encode_text(part) for part in parts]).float().numpy()
             loader = DataLoader(Files(inputs), batch_size=BATCH, num_workers=2)
-            dtype = next(model.parameters()).dtype
+            dtype = model.visual.conv1.weight.dtype
             return torch.cat([model.encode_image(batch.to(dtype)) for batch in loader]).float().numpy()
 
     return work
@@ -161,7 +161,7 @@ def contenders(arguments: argparse.Namespace) -> dict[str, Callable[[Path], Work
     found: dict[str, Callable[[Path], Work]] = {
         "transformers": transformers_loop,
         "open_clip fp32": lambda models: open_clip_loader(models, "fp32"),
-        "open_clip bf16": lambda models: open_clip_loader(models, "bf16"),
+        "open_clip bf16": lambda models: open_clip_loader(models, "pure_bf16"),
         "sentence-transformers": sentence_transformers_encode,
         "crosslens f32": lambda models: crosslens_matcher(models, "bundle", "f32"),
         "crosslens bf16": lambda models: crosslens_matcher(models, "bundle", "bf16"),

@@ -286,7 +286,10 @@ def test_pairs_have_probabilities_and_labels(
 @given(labels=mostly(st.permutations([0, 1]), ANYTHING))
 def test_a_fit_is_finite(labels: Any) -> None:
     fit = call(
-        Matcher(FakeModel()).calibrate, [np.zeros((2, 2), np.uint8)] * 2, ["red", "black"], labels, save=False
+        Matcher(FakeModel()).calibrate,
+        [(np.zeros((2, 2), np.uint8), "red"), (np.zeros((2, 2), np.uint8), "black")],
+        labels,
+        save=False,
     )
     assert fit is REFUSED or np.isfinite([fit.a, fit.b]).all()
 

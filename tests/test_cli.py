@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import termios
@@ -595,4 +596,26 @@ def test_a_signal_ends_a_long_run_with_a_summary(
         assert process.stderr
         assert re.search(r"^interrupted: [\d,]+ of 8,000 were looked into; nothing was written$",
                          process.stderr.read(), re.MULTILINE)  # fmt: skip
+    assert not (tmp_path / "v.npy").exists()
+
+
+def test_index_runs_the_model_as_asked_and_notes_it(run: Run, pictures: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    done = run("index", "-L", library, pictures, "--precision", "f32", "--decode", "exact", "--device", "cpu")
+    assert done.status == 0
+    with sqlite3.connect(library / "library.sqlite3") as database:
+        assert database.execute("SELECT DISTINCT runtime FROM vectors").fetchall() == [
+            ("OpenVINO CPU f32, exact decoding",)
+        ]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--precision", "f64"), ("--decode", "half"), ("--device", "GPU.7")]
+)
+def test_a_way_of_running_that_there_is_not_is_refused(
+    run: Run, pictures: Path, tmp_path: Path, option: str, value: str
+) -> None:
+    done = run("embed", pictures, "--out", tmp_path / "v.npy", option, value)
+    assert done.status == 1
+    assert value in done.err
     assert not (tmp_path / "v.npy").exists()

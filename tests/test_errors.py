@@ -240,12 +240,12 @@ CHOICES: dict[str, Promise] = {
     "more pictures than texts":
         (lambda at: at.fake.predict([RED, RED], "red"), InputError, "2 pictures and 1 texts", "Give pairs"),
     "labels that are not those of the pairs":
-        (lambda at: at.fake.calibrate([RED], ["red"], [0, 1]),
+        (lambda at: at.fake.calibrate([(RED, "red")], [0, 1]),
          InputError, "1 pairs and 2 labels", "one label to a pair"),
     "labels of one kind":
-        (lambda at: at.fake.calibrate([RED], ["red"], [1]), InputError, "must be 0 and 1", "Add pairs"),
+        (lambda at: at.fake.calibrate([(RED, "red")], [1]), InputError, "must be 0 and 1", "Add pairs"),
     "labels that are no numbers":
-        (lambda at: at.fake.calibrate([RED], ["red"], ["yes"]),
+        (lambda at: at.fake.calibrate([(RED, "red")], ["yes"]),
          InputError, "labels are no numbers", "array of numbers"),
     "no similarities": (lambda _: softmax_confidence([], 1), InputError, "shape (0,)", "at least one text"),
     "a logit scale of nought":

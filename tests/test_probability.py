@@ -108,14 +108,16 @@ def test_calibrating_changes_this_matcher_and_those_to_come(
     monkeypatch.setattr("crosslens.places.calibration", lambda identity: tmp_path / f"{identity}.json")
     images = [pictures / "red.png"] * 4
     matcher = Matcher(FakeModel())
-    fit = matcher.calibrate(images, ["red", "red", "blue", "green"], [1, 1, 0, 0])
+    fit = matcher.calibrate(list(zip(images, ["red", "red", "blue", "green"], strict=True)), [1, 1, 0, 0])
     assert fit.fitted_on == "2 pairs that match and 2 that do not"
     assert matcher.match_spec == fit
     assert Matcher(FakeModel()).match_spec == fit
     unsaved = Matcher(FakeModel())
-    unsaved.calibrate(images, ["red", "red", "blue", "green"], [1, 1, 1, 0], save=False)
+    unsaved.calibrate(
+        list(zip(images, ["red", "red", "blue", "green"], strict=True)), [1, 1, 1, 0], save=False
+    )
     with pytest.raises(InputError, match="match the better the less alike"):
-        unsaved.calibrate(images, ["red", "red", "blue", "green"], [0, 0, 1, 1])
+        unsaved.calibrate(list(zip(images, ["red", "red", "blue", "green"], strict=True)), [0, 0, 1, 1])
     assert Matcher(FakeModel()).match_spec == fit
 
 

@@ -52,6 +52,15 @@ def several_paths(name: str, values: Any) -> list[str]:
     return [word(name, os.fspath(v) if isinstance(v, os.PathLike) else v) for v in values]
 
 
+def two_lists(pairs: Any) -> tuple[list[Any], list[Any]]:
+    """The first of every pair, and the second. Raises InputError for what is no list of pairs."""
+    pairs = list(pairs) if isinstance(pairs, Iterable) else [pairs]
+    for row, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"pair {row} is {brief(pair)}", "Wanted (picture, text)")
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
 def number(name: str, value: Any) -> float:
     """A finite number. Raises InputError for anything else."""
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -78,6 +78,18 @@ class Limits:
     def __post_init__(self) -> None:
         whole("Limits.max_bytes", self.max_bytes)
         whole("Limits.max_pixels", self.max_pixels)
+
+
+def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
+    """One picture counts as a list of one; an array is one unless it has a fourth axis."""
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, Mapping):
+        raise InputError(f"a {type(images).__name__} is no list", "Give one of its values")
+    one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
+    if one or hasattr(images, "read"):
+        return [cast(ImageInput, images)]
+    return cast(Iterable[ImageInput], images)
 
 
 def shown(name: str) -> str:

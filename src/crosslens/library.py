@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 
@@ -26,13 +25,14 @@ from crosslens.errors import (
     QueryError,
 )
 from crosslens.indexing import IndexRun, OnProgress, check_sources
-from crosslens.matcher import Matcher, several
-from crosslens.remembered import check_model, record_of, remembered
+from crosslens.inputs import several
+from crosslens.matcher import Compute, Matcher
+from crosslens.remembered import check_model, matcher_of, record_of, remembered
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog
 from crosslens.store.lock import writer_lock
-from crosslens.store.paths import ADDED
+from crosslens.store.paths import targets_of
 from crosslens.store.records import ItemRow, ModelRecord
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
@@ -45,8 +45,9 @@ class Library:
     Use it as a context manager, or call `close()`. Searching is safe while another process indexes.
     """
 
-    def __init__(self, folder: Path, matcher: Matcher | None) -> None:
+    def __init__(self, folder: Path, matcher: Matcher | None, how: Compute) -> None:
         self._folder = folder
+        self._how = how
         self._asked_matcher = matcher
         self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
@@ -57,12 +58,14 @@ class Library:
         cls,
         folder: str | os.PathLike[str] | None = None,
         model: str | os.PathLike[str] | Matcher | None = None,
+        how: Compute = Compute(),  # noqa: B008 (frozen)
     ) -> Library:
         """Open a library; one that does not exist yet is made by the first `index`.
 
         folder: where it lies; None: the default place in the user's data folder.
         model: a name, a bundle folder or a Matcher. A library remembers the model it was made with, so
         this is needed only for the first `index` with another model than "starter".
+        how: precision, decoding and device of a model that is given by name or remembered.
         Raises LibraryModelError when the library was made with another model, LibraryVersionError,
         LibraryDamagedError, UnknownModelError, BundleError.
         """
@@ -71,8 +74,8 @@ class Library:
             if folder is None
             else Path(*several_paths("folder", folder)).expanduser().absolute()
         )
-        matcher = model if isinstance(model, Matcher) or model is None else Matcher(model)
-        library = cls(path, matcher)
+        matcher = model if isinstance(model, Matcher) or model is None else matcher_of(model, how)
+        library = cls(path, matcher, how)
         library._look()
         if matcher is not None:
             check_model(path, library._record(), matcher)
@@ -102,7 +105,7 @@ class Library:
         """The matcher with the library's model."""
         self._look()
         if self._matcher is None:
-            self._matcher = self._asked_matcher or remembered(self._folder, self._record())
+            self._matcher = self._asked_matcher or remembered(self._folder, self._record(), self._how)
         check_model(self._folder, self._record(), self._matcher)
         return self._matcher
 
@@ -181,9 +184,7 @@ class Library:
         A picture in a folder that stays indexed comes back with the next `index`, unless .crosslensignore
         names it. Raises InputError for what is not in the library; then nothing is removed.
         """
-        one = isinstance(targets, str | bytes | os.PathLike) or not isinstance(targets, Iterable)
-        several_targets = cast(Iterable[int], [targets] if one else targets)
-        wanted = [_target(target) for target in several_targets]
+        wanted = targets_of(targets)
         self._existing()
         with writer_lock(self._folder):
             return self._writable().forget(wanted)
@@ -335,14 +336,6 @@ class Library:
                 "Move the folder away and index again",
             )
         return matrix
-
-
-def _target(target: str | os.PathLike[str] | int) -> str | int:
-    """An item's id, or the path that it is known by: of what is in no file as it is, else made absolute."""
-    if isinstance(target, Integral):
-        return whole("an id", target)
-    [path] = several_paths("what to remove", target)
-    return path if path.startswith(ADDED) else os.path.abspath(path)
 
 
 def _hit(row: ItemRow, score: float) -> Hit:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from crosslens import places
-from crosslens.arguments import brief, choice
+from crosslens.arguments import brief, choice, two_lists
 from crosslens.certificate import DECODINGS, OVERSAMPLE, chosen_decoding
 from crosslens.decode import Decoded, Limits, decode
 from crosslens.encode import RETRY, Encoded, Job, by_length, encode, normalise, vector_of
 from crosslens.errors import ImageSkippedWarning, InputError, TextError, UnknownModelError, warn
-from crosslens.inputs import name_of
+from crosslens.inputs import name_of, several
 from crosslens.models.catalogue import STARTER, local_name
 from crosslens.models.spec import MatchSpec, ModelSpec
 from crosslens.preprocess import preprocess
@@ -43,6 +43,15 @@ OnError = Literal["raise", "skip", "mark"]
 Decode = Literal["auto", "fast", "exact"]
 
 _TEXT_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How a model is run; see `Matcher`."""
+
+    precision: Precision = "auto"
+    decode: Decode = "auto"
+    device: str = "auto"
 
 
 class Matcher:
@@ -287,18 +296,14 @@ class Matcher:
         return likely(self.predict_proba(images, texts, probability)[:, 1], threshold).astype(np.int64)
 
     def calibrate(
-        self,
-        images: Iterable[ImageInput] | ImageInput,
-        texts: Sequence[str] | str,
-        labels: ArrayLike,
-        *,
-        save: bool = True,
+        self, pairs: Iterable[tuple[ImageInput, str]], labels: ArrayLike, *, save: bool = True
     ) -> MatchSpec:
-        """Fit the match probability to pairs: picture i, text i, labels[i] 1 for a match and 0 for none.
+        """Fit the match probability to pairs (picture, text); labels[i] is 1 if pair i matches, else 0.
 
         save: keep the fit in the user's data folder, for every later Matcher with this model.
         Raises InputError unless both labels occur.
         """
+        images, texts = two_lists(pairs)
         self._fitted = fit_match(self._pair_cosines(images, texts), labels)
         if save:
             save_match(self._fitted, places.calibration(self.spec.identity))
@@ -336,15 +341,3 @@ class Matcher:
         """Decode one picture as far as this model needs it."""
         size = None if self.decoding == "exact" else self.spec.image.side
         return decode(image, name, shrink_to=size, oversample=OVERSAMPLE[self.decoding], limits=self.limits)
-
-
-def several(images: Iterable[ImageInput] | ImageInput) -> Iterable[ImageInput]:
-    """One picture counts as a list of one; an array is one unless it has a fourth axis."""
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, Mapping):
-        raise InputError(f"a {type(images).__name__} is no list", "Give one of its values")
-    one = isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image)
-    if one or hasattr(images, "read"):
-        return [cast(ImageInput, images)]
-    return cast(Iterable[ImageInput], images)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 
 from crosslens.errors import LibraryModelError, UnknownModelError
-from crosslens.matcher import Matcher
+from crosslens.matcher import Compute, Matcher
 from crosslens.models.catalogue import STARTER
 from crosslens.store.records import ModelRecord
 
@@ -15,11 +16,16 @@ def record_of(matcher: Matcher) -> ModelRecord:
     return ModelRecord(matcher.reference, matcher.spec.identity, matcher.dimension)
 
 
-def remembered(folder: Path, record: ModelRecord | None) -> Matcher:
+def matcher_of(model: str | PathLike[str], how: Compute) -> Matcher:
+    """A model run in a certain way. Raises what `Matcher` raises."""
+    return Matcher(model, precision=how.precision, decode=how.decode, device=how.device)
+
+
+def remembered(folder: Path, record: ModelRecord | None, how: Compute) -> Matcher:
     """A matcher with a library's model; the starter for a new library. Raises LibraryModelError."""
     name = record.name if record is not None else STARTER
     try:
-        return Matcher(name)
+        return matcher_of(name, how)
     except UnknownModelError as error:
         raise LibraryModelError(
             f"library {folder} was made with the model in {name}, which is not there any more",

@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 
 import crosslens
-from crosslens.cli import call, models
+from crosslens.cli import call, common, compare, models
 from crosslens.cli.render import Output
 from crosslens.errors import CrosslensError
 
@@ -38,6 +38,9 @@ LibraryOption = Annotated[
     ),
 ]
 ModelOption = Annotated[str, typer.Option(help="Model: a name or a bundle folder.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, f32, bf16, or int8 after models quantize.")]
+DecodeOption = Annotated[str, typer.Option(help="JPEGs: auto, fast, or exact for every pixel.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another device.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
 
@@ -52,7 +55,7 @@ def _root(
 
 
 @app.command()
-def index(
+def index(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     sources: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(metavar="DIR…", help="Folders or files; none: all that were indexed before."),
@@ -68,12 +71,16 @@ def index(
             "--text-column", help="For a table (.csv, .tsv, .jsonl, .parquet): where its texts are."
         ),
     ] = None,
+    precision: PrecisionOption = "auto",
+    decode: DecodeOption = "auto",
+    device: DeviceOption = "auto",
     strict: Annotated[bool, typer.Option(help="Exit with 1 when a picture could not be read.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Add pictures to the library, or bring it up to date. Only new and changed ones are encoded."""
-    what = call.Sources(sources or [], text_column)
-    raise typer.Exit(call.index(Output(json=json), library, what, model, strict=strict))
+    what = common.Sources(sources or [], text_column)
+    run = common.Run(model, precision, decode, device)
+    raise typer.Exit(call.index(Output(json=json), library, what, run, strict=strict))
 
 
 @app.command()
@@ -125,7 +132,7 @@ def score(
     json: JsonOption = False,
 ) -> None:
     """Compare a picture with texts: similarity, and softmax confidence over the texts."""
-    raise typer.Exit(call.score(Output(json=json), image, texts, model))
+    raise typer.Exit(compare.score(Output(json=json), image, texts, model))
 
 
 @app.command()
@@ -144,8 +151,8 @@ def classify(
     json: JsonOption = False,
 ) -> None:
     """Say which label fits each picture best, with softmax confidence."""
-    choice = call.Labels(label or [], labels, template or [])
-    raise typer.Exit(call.classify(Output(json=json), sources, choice, model))
+    choice = compare.Labels(label or [], labels, template or [])
+    raise typer.Exit(compare.classify(Output(json=json), sources, choice, model))
 
 
 @app.command()
@@ -157,11 +164,11 @@ def match(
     json: JsonOption = False,
 ) -> None:
     """Say for every row of a table how probably its picture and its text belong together."""
-    raise typer.Exit(call.match(Output(json=json), table, image_column, text_column, model))
+    raise typer.Exit(compare.match(Output(json=json), table, image_column, text_column, model))
 
 
 @app.command()
-def embed(
+def embed(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     out: Annotated[str, typer.Option("--out", metavar="FILE", help=".npy, .safetensors or .parquet.")],
     sources: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -178,14 +185,17 @@ def embed(
         typer.Option("--text-column", help="Of a table: where its texts are."),
     ] = None,
     model: ModelOption = "starter",
+    precision: PrecisionOption = "auto",
+    decode: DecodeOption = "auto",
+    device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
     """Write the vectors of pictures or texts to a file, with their ids."""
     if bool(sources) == (texts is not None):
         raise typer.BadParameter("give either pictures or --texts FILE")
-    raise typer.Exit(
-        call.embed(Output(json=json), call.Sources(sources or [], text_column), texts, out, model)
-    )
+    run = common.Run(model, precision, decode, device)
+    what = common.Sources(sources or [], text_column)
+    raise typer.Exit(compare.embed(Output(json=json), what, texts, out, run))
 
 
 @app.command()
@@ -226,7 +236,7 @@ def bench(
     json: JsonOption = False,
 ) -> None:
     """Measure this machine: pictures and texts a second, cold start, search."""
-    raise typer.Exit(call.bench(Output(json=json), sources, model or ["starter"], png))
+    raise typer.Exit(compare.bench(Output(json=json), sources, model or ["starter"], png))
 
 
 @app.command()
@@ -253,13 +263,13 @@ def main(arguments: list[str] | None = None) -> int:
     _prepare_streams()
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", module="PIL")  # of sizes and of damage: our own errors say it
-    call.Terminated.arrived = False
+    common.Terminated.arrived = False
     signal.signal(signal.SIGTERM, _on_terminate)
     try:
         app(arguments)
     except SystemExit as exit_:
         # Where nothing watches for it, typer makes 130 of both Ctrl-C and SIGTERM.
-        return 143 if call.Terminated.arrived else exit_.code if isinstance(exit_.code, int) else 1
+        return 143 if common.Terminated.arrived else exit_.code if isinstance(exit_.code, int) else 1
     except CrosslensError as error:
         Output().error(str(error))
         return 1
@@ -268,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
         Output().error(f"{error.filename or 'the output'} cannot be written ({error.strerror})")
         return 1
     except KeyboardInterrupt as interrupt:
-        return 143 if isinstance(interrupt, call.Terminated) else 130
+        return 143 if isinstance(interrupt, common.Terminated) else 130
     return 0
 
 
@@ -283,5 +293,5 @@ def _show_warning(message: Warning | str, *_rest: object, **_named: object) -> N
 
 
 def _on_terminate(_signal: int, _frame: FrameType | None) -> None:
-    call.Terminated.arrived = True
-    raise call.Terminated
+    common.Terminated.arrived = True
+    raise common.Terminated

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
+
+from crosslens.arguments import several_paths, whole
 
 # Begins the path of an item that is in no file. No absolute path begins so.
 ADDED = "added:"
@@ -21,6 +26,22 @@ def to_sql(path: str) -> str | bytes:
 def from_sql(value: str | bytes) -> str:
     """A path as Python keeps it."""
     return value if isinstance(value, str) else os.fsdecode(value)
+
+
+def targets_of(targets: Any) -> list[str | int]:
+    """Items as they are named by one or several: ids, paths made absolute, "added:NAME" as it is.
+
+    Raises InputError for what names nothing.
+    """
+    one = isinstance(targets, str | bytes | os.PathLike) or not isinstance(targets, Iterable)
+    named: list[str | int] = []
+    for target in [targets] if one else targets:
+        if isinstance(target, Integral):
+            named.append(whole("an id", target))
+        else:
+            [path] = several_paths("what to remove", target)
+            named.append(path if path.startswith(ADDED) else os.path.abspath(path))
+    return named
 
 
 def is_below(path: str, folder: str) -> bool:
