@@ -33,7 +33,13 @@ def declare_missing_operators() -> Any:
     return library
 
 
-def write_transformers_clip(folder: Path, size: int = 224, seed: int = 0) -> None:
+def write_transformers_clip(
+    folder: Path,
+    size: int = 224,
+    vision: dict[str, int] | None = None,
+    dimension: int = 512,
+    seed: int = 0,
+) -> None:
     """A CLIP in the format of transformers: config, safetensors, tokeniser, preprocessor."""
     import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
@@ -41,7 +47,9 @@ def write_transformers_clip(folder: Path, size: int = 224, seed: int = 0) -> Non
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     text = {"eos_token_id": VOCABULARY - 1, "bos_token_id": VOCABULARY - 2, "pad_token_id": VOCABULARY - 1}
-    config = CLIPConfig(text_config=text, vision_config={"image_size": size})
+    config = CLIPConfig(
+        text_config=text, vision_config={"image_size": size, **(vision or {})}, projection_dim=dimension
+    )
     model = CLIPModel(config).eval()
     with torch.no_grad():  # the initial weights are so small that every picture gives the same vector
         for name, weight in model.named_parameters():

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from crosslens import places
 from crosslens.certificate import Decoding
-from crosslens.certify import OnStep
+from crosslens.certify import OnStep, precisions_of
 from crosslens.errors import InputError
 from crosslens.matcher import Matcher
 from crosslens.models.bundle import Bundle
@@ -55,7 +55,7 @@ def bench(
     figures = []
     for name in models:
         bundle = find_bundle(name)
-        for precision in _precisions(bundle):
+        for precision in precisions_of(bundle, places.quantised(bundle.spec.identity)):
             on_step(f"{name}, {precision}")
             figures += _speeds(name, bundle, precision, pictures)
         on_step(f"{name}, cold start")
@@ -63,15 +63,6 @@ def bench(
         on_step(f"{name}, search")
         figures.append(_search(name, bundle.spec.dimension))
     return figures
-
-
-def _precisions(bundle: Bundle) -> list[Precision]:
-    precisions: list[Precision] = ["f32"]
-    if OpenVinoModel(bundle).precision == "bf16":
-        precisions.append("bf16")
-    if places.quantised(bundle.spec.identity).is_file():
-        precisions.append("int8")
-    return precisions
 
 
 def _speeds(name: str, bundle: Bundle, precision: Precision, pictures: Sequence[str]) -> list[Figure]:

@@ -87,7 +87,7 @@ def check_model(
     reference_model = _reference(bundle)
     reference = _vectors(Matcher(reference_model, decode="exact"), sample)
     runs, best = [], reference
-    for precision in _precisions(bundle, quantised):
+    for precision in precisions_of(bundle, quantised):
         on_step(precision)
         model = OpenVinoModel(bundle, precision, quantised=quantised)
         found = _vectors(Matcher(model, decode="exact"), sample)
@@ -125,7 +125,7 @@ def _reference(bundle: Bundle) -> TwoTowers:
     return OpenVinoModel(bundle, "f32")
 
 
-def _precisions(bundle: Bundle, quantised: Path) -> list[Precision]:
+def precisions_of(bundle: Bundle, quantised: Path) -> list[Precision]:
     """What this machine offers, the fastest of the floating ones last of them."""
     precisions: list[Precision] = ["f32"]
     if OpenVinoModel(bundle).precision == "bf16":
