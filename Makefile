@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?= tests
 REFERENCE := .venv-reference
 
-.PHONY: demo test reference check lint types venv lock benchmarks clean help
+.PHONY: demo test soak reference check lint types venv lock benchmarks clean help
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
@@ -22,6 +22,11 @@ demo: $(VENV)/.made-demo
 
 test: $(VENV)/.made-dev reference
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
+
+# The kill and fault tests ten times as often; docs/reliability.md keeps the counts.
+soak: $(VENV)/.made-dev
+	CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 $(BIN)/python -m pytest -s \
+	  tests/test_kill.py tests/test_upkeep.py tests/test_faults.py
 
 # Against torch, transformers and open_clip, in an environment of their own: the rest is tested without them.
 reference: $(REFERENCE)/.made

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import crosslens
-from crosslens import Library, Limits, Matcher, errors, semantic_search, softmax_confidence
+from crosslens import Library, Limits, Matcher, errors, querying, semantic_search, softmax_confidence
 from crosslens.automm import MultiModalPredictor
 from crosslens.cli import main
 from crosslens.errors import (
@@ -43,6 +43,7 @@ from crosslens.errors import (
     LibraryVersionError,
     MissingExtraError,
     QueryError,
+    QuerySyntaxError,
     TextError,
     TextTruncatedWarning,
     UncalibratedWarning,
@@ -315,6 +316,9 @@ LIBRARIES: dict[str, Promise] = {
         (lambda at: at.library.search("red", k=0), QueryError, "k is 0", "at least 1"),
     "a search for another kind":
         (lambda at: at.library.search("red", kind="words"), QueryError, "'words'", '"image" or "text"'),
+    "a query with a filter that there is not":
+        (lambda at: querying.search(at.library, "red befor:2023"),
+         QuerySyntaxError, "character 5 of the query: there is no filter 'befor'", "Did you mean before:"),
     "a search for texts where there are none":
         (lambda at: at.library.search("red", kind="text"), QueryError, "holds no texts", "--text-column"),
 }  # fmt: skip

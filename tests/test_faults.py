@@ -506,7 +506,8 @@ def test_a_second_process_is_refused_while_one_indexes(folder: Path, fake: Match
     with Library.open(folder, fake) as library:
         library.index(pictures)
         library.index(pictures, on_progress=meanwhile)
-    assert said == [f"library {folder} is being indexed by another process. Wait until it has finished.\n"]
+    refusal = f"library {folder} is being written by another process (pid {os.getpid()}). "
+    assert said == [f"{refusal}Wait until it has finished.\n"]
 
 
 # -- foreign and damaged --------------------------------------------------------------------------

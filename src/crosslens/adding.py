@@ -18,13 +18,14 @@ from crosslens.arguments import word
 from crosslens.decode import decode
 from crosslens.encode import Job, vector_of
 from crosslens.errors import InputError
+from crosslens.facts import facts_of
 from crosslens.inputs import without_path
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import ADDED, text_hash
 from crosslens.store.records import Entry
-from crosslens.types import Float32, ImageInput, Item, UInt8
+from crosslens.types import Facts, Float32, ImageInput, Item, UInt8
 
 # Of a content's hash, as the name of what came without one.
 _NAME_DIGITS = 16
@@ -40,6 +41,7 @@ class _Content:
     height: int = 0
     text: str | None = None
     vector: Float32 | None = None
+    facts: Facts | None = None
 
 
 def add_images(
@@ -86,6 +88,7 @@ def _jobs(catalog: Catalog, matcher: Matcher, images: Iterable[ImageInput]) -> I
 def _load(content: _Content, picture: bytes | Image.Image, name: str, matcher: Matcher) -> UInt8:
     decoded = matcher.decode(picture, name)
     content.width, content.height = decoded.width, decoded.height
+    content.facts = facts_of(picture)
     return preprocess(decoded.image, matcher.spec.image)
 
 
@@ -104,7 +107,7 @@ def _record(
     paths = [ADDED + name for name in _names(contents, names)]
     known = catalog.hashes_of(paths)
     entries = [
-        Entry(Item(path, c.size, now), root.id, c.hash, c.width, c.height, c.vector, c.text)
+        Entry(Item(path, c.size, now), root.id, c.hash, c.width, c.height, c.vector, c.text, c.facts)
         for path, c in zip(paths, contents, strict=True)
         if known.get(path) != c.hash
     ]

@@ -8,6 +8,7 @@
     │   │   └── ImageTooLargeError        more pixels or bytes than the limits allow
     │   ├── TextError                     one text: empty, or a path passed as a text
     │   └── QueryError                    a search that asks for nothing, or k < 1
+    │       └── QuerySyntaxError          a query that cannot be read; `.column` says where
     ├── ModelError
     │   ├── UnknownModelError             no model of that name
     │   ├── BundleError                   a model folder that is incomplete, damaged or inconsistent
@@ -31,6 +32,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+
+# Characters of a query that are shown on either side of where it goes wrong.
+_SHOWN_BEFORE = 50
 
 
 class CrosslensError(Exception):
@@ -81,6 +85,21 @@ class TextError(InputError):
 
 class QueryError(InputError):
     """A search that cannot be answered as asked."""
+
+
+class QuerySyntaxError(QueryError):
+    """A query that cannot be read.
+
+    column: of the character where it goes wrong, from 1. pointer: the query, with a caret below it.
+    """
+
+    def __init__(self, text: str, at: int, problem: str, remedy: str = "") -> None:
+        super().__init__(f"character {at + 1} of the query: {problem}", remedy)
+        self.args = (text, at, problem, remedy)
+        self.column = at + 1
+        begin = max(0, at - _SHOWN_BEFORE)
+        shown = "".join(c if c.isprintable() else " " for c in text[begin : at + _SHOWN_BEFORE])
+        self.pointer = f"{shown}\n{' ' * (at - begin)}^"
 
 
 class ModelError(CrosslensError):

@@ -20,6 +20,7 @@ from pathlib import Path
 from crosslens.decode import read_bytes
 from crosslens.encode import Encoded, Job, ordered_map
 from crosslens.errors import ImageError, ImageNotFoundError, InputError, UnreadableImageError
+from crosslens.facts import facts_of
 from crosslens.matcher import Matcher
 from crosslens.preprocess import preprocess
 from crosslens.read import has_image_name, walk
@@ -31,7 +32,7 @@ from crosslens.tables import TABLE_SUFFIXES, column, read_table
 from crosslens.tally import Tally
 from crosslens.textindexing import index_table
 from crosslens.towers.openvino import available_cores
-from crosslens.types import Failure, IndexReport, Item, Progress, UInt8
+from crosslens.types import Facts, Failure, IndexReport, Item, Progress, UInt8
 
 OnProgress = Callable[[Progress], None]
 
@@ -50,6 +51,7 @@ class _File:
     error: ImageError | None = None
     width: int = 0
     height: int = 0
+    facts: Facts | None = None
 
 
 class IndexRun:
@@ -175,6 +177,8 @@ class IndexRun:
         with ThreadPoolExecutor(cores, thread_name_prefix="crosslens-read") as pool:
             for file in ordered_map(pool, self._read, self._scan.pending(), window=2 * cores):
                 if self._is_known(file):
+                    # Content that was encoded before there were facts gets them now.
+                    file.facts = facts_of(file.data) if file.data else None
                     file.data = b""
                     yield Job(file, None)
                 else:
@@ -200,6 +204,7 @@ class IndexRun:
         data, file.data = file.data, b""
         decoded = self._matcher.decode(data, file.item.path)
         file.width, file.height = decoded.width, decoded.height
+        file.facts = facts_of(data)
         return preprocess(decoded.image, spec)
 
     def _commit(self, batch: Sequence[Encoded[_File]]) -> None:
@@ -220,8 +225,9 @@ class IndexRun:
                 continue
             old = None if path in known else self._scan.missing_with(file.hash, besides=list(moves))
             if old is None:
+                size = (file.width, file.height)
                 entries.append(
-                    Entry(file.item, file.root_id, file.hash, file.width, file.height, result.vector)
+                    Entry(file.item, file.root_id, file.hash, *size, result.vector, facts=file.facts)
                 )
             else:
                 moves[old] = (file.item, file.root_id)

@@ -28,12 +28,13 @@ from crosslens.indexing import IndexRun, OnProgress, check_sources
 from crosslens.inputs import several
 from crosslens.matcher import Compute, Matcher
 from crosslens.remembered import check_model, matcher_of, record_of, remembered
+from crosslens.search.backend import Allowed
 from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog
 from crosslens.store.lock import writer_lock
 from crosslens.store.paths import targets_of
-from crosslens.store.records import ItemRow, ModelRecord
+from crosslens.store.records import ModelRecord
 from crosslens.store.schema import explained
 from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
@@ -137,7 +138,7 @@ class Library:
         )
         with self._filling() as catalog:
             report = IndexRun(catalog, self.matcher, on_progress).run(paths, text_column)
-            self._current(self._kind(None))  # made now, so that the first search need not
+            self.matrix(self._kind(None))  # made now, so that the first search need not
         return report
 
     def add(
@@ -192,13 +193,17 @@ class Library:
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
         rows = self._existing().items([whole("id", number, least=0)])
-        return _hit(rows[0], float("nan")) if rows else None
+        return rows[0].hit(float("nan")) if rows else None
 
     def items(self) -> Iterator[Hit]:
         """Every item, by path, as Hits with score NaN; read as they are taken."""
         self._model()
         for row in self._existing().all_items():
-            yield _hit(row, float("nan"))
+            yield row.hit(float("nan"))
+
+    def same_content(self) -> list[list[int]]:
+        """Ids of items with the same content, in groups of two and more."""
+        return self._existing().same_content()
 
     # -- search -----------------------------------------------------------------------------------
 
@@ -228,7 +233,7 @@ class Library:
                 f"the text to search for is {type(text).__name__}", "Use search_many for several"
             )
         kind = self._kind(kind)
-        covariance = self._current(kind).covariance
+        covariance = self.matrix(kind).covariance
         terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
         if image is not None:
             terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
@@ -256,15 +261,17 @@ class Library:
             return "text" if texts_only else "image"
         return kind
 
-    def _hits(self, queries: Float32, k: int, kind: Modality) -> list[list[Hit]]:
+    def _hits(
+        self, queries: Float32, k: int, kind: Modality, allowed: Allowed | None = None
+    ) -> list[list[Hit]]:
         k = whole("k", k, error=QueryError)
-        matrix = self._current(kind)
-        ids, scores = search_exact(matrix.index, matrix.ids, queries, k)
+        matrix = self.matrix(kind)
+        ids, scores = search_exact(matrix.index, matrix.ids, queries, k, allowed)
         scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
         items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
         return [
             [
-                _hit(row, float(score))
+                row.hit(float(score))
                 for number, score in zip(line, line_scores, strict=True)
                 if (row := items.get(int(number))) is not None
             ]
@@ -323,8 +330,8 @@ class Library:
     def _record(self) -> ModelRecord | None:
         return self._catalog.model() if self._catalog is not None else None
 
-    def _current(self, kind: Modality) -> Matrix:
-        """The matrix of the library's pictures or texts as they are now."""
+    def matrix(self, kind: Modality) -> Matrix:
+        """The vectors of the library's pictures or texts as they are now."""
         catalog, model = self._existing(), self._model()
         matrix = self._matrices.get(kind)
         if matrix is None or matrix.stamp != catalog.stamp():
@@ -336,8 +343,3 @@ class Library:
                 "Move the folder away and index again",
             )
         return matrix
-
-
-def _hit(row: ItemRow, score: float) -> Hit:
-    modified = row.modified_ns / 10**9
-    return Hit(row.id, row.path, score, row.online, row.width, row.height, row.size, modified, row.text)

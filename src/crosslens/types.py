@@ -37,6 +37,20 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What a picture's EXIF says of it; None where it does not.
+
+    taken: YYYY-MM-DDTHH:MM:SS, by the clock of the camera. latitude, longitude: degrees, north and east
+    positive, both or neither. camera: its maker and model.
+    """
+
+    taken: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An input that was passed over, and why."""
 

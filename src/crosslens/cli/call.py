@@ -16,6 +16,8 @@ from crosslens.cli.render import Output
 from crosslens.errors import QueryError
 from crosslens.library import Library
 from crosslens.matcher import Compute
+from crosslens.querying import Asked, Page, find
+from crosslens.search.language import parse
 from crosslens.types import Modality
 
 # One query is quicker on the CPU than the import of torch.
@@ -42,16 +44,16 @@ def index(output: Output, folder: Path | None, sources: Sources, run: Run, *, st
     return 1 if strict and report.failures else 0
 
 
-def search(output: Output, folder: Path | None, query: Query, k: int, *, texts: bool) -> int:
+def search(output: Output, folder: Path | None, query: Query, page: Page, *, texts: bool) -> int:
     """One search."""
     if query.text is not None and os.path.isfile(query.text):
         raise QueryError(f"{query.text!r} is a file, not words", f"Search by it with: --image {query.text}")
+    if query.text is not None:
+        parse(query.text)  # a mistake in it is found before a model is loaded
     with Library.open(folder, how=_SEARCH) as library:
         library.stats()
         say_once(output, library.matcher)
-        hits = library.search(
-            query.text, image=query.image, without=query.without or None, k=k, kind=_kind(texts)
-        )
+        hits = find(library, Asked(query.text, query.image, query.without or None, _kind(texts)), page)
         asked = {"text": query.text, "image": query.image, "without": ", ".join(query.without) or None}
         output.hits({name: value for name, value in asked.items() if value is not None}, hits)
     return 0
@@ -65,7 +67,11 @@ def search_many(output: Output, folder: Path | None, queries: str, k: int, *, te
     with Library.open(folder, how=_SEARCH) as library:
         library.stats()
         say_once(output, library.matcher)
-        for text, hits in zip(lines, library.search_many(lines, k, _kind(texts)), strict=True):
+        if all(parse(line).is_plain for line in lines):
+            found = iter(library.search_many(lines, k, _kind(texts)))
+        else:
+            found = (find(library, Asked(line, kind=_kind(texts)), Page(k)) for line in lines)
+        for text, hits in zip(lines, found, strict=True):
             output.hits({"text": text}, hits, many=True)
     return 0
 

@@ -9,14 +9,15 @@ import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Optional
+from typing import Annotated, Optional, cast, get_args
 
 import typer
 
 import crosslens
-from crosslens.cli import call, common, compare, models
+from crosslens.cli import call, common, compare, models, tidy, upkeep
 from crosslens.cli.render import Output
-from crosslens.errors import CrosslensError
+from crosslens.errors import CrosslensError, QuerySyntaxError
+from crosslens.querying import Page, Sort
 
 app = typer.Typer(
     name="crosslens",
@@ -43,6 +44,8 @@ DecodeOption = Annotated[str, typer.Option(help="JPEGs: auto, fast, or exact for
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another device.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
+app.command()(tidy.duplicates)
+upkeep.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -87,7 +90,7 @@ def index(  # noqa: PLR0913, PLR0917 (each is an option of the command)
 def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     text: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="[TEXT]", help="What to look for, in words."),
+        typer.Argument(metavar="[TEXT]", help="What to look for, in words; operators are in docs/query.md."),
     ] = None,
     image: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -105,6 +108,10 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     ] = None,
     texts: Annotated[bool, typer.Option("--texts", help="Find texts instead of pictures.")] = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    offset: Annotated[int, typer.Option(min=0, help="How many of the best to pass over.")] = 0,
+    sort: Annotated[
+        str, typer.Option(help="Order of the results: score, date (latest first) or path.")
+    ] = "score",
     library: LibraryOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a search, each on its line.")
@@ -113,15 +120,20 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
 ) -> None:
     """Find pictures by words, by a picture, or by both."""
     output = Output(json=json, thumbnails=thumbnails)
-    if queries is not None and (text or image or without):
-        raise typer.BadParameter("--queries stands alone: give no TEXT, --image or --without beside it")
+    if queries is not None and (text or image or without or offset or sort != "score"):
+        raise typer.BadParameter(
+            "--queries stands alone: give no TEXT, --image, --without, --offset or --sort"
+        )
+    if sort not in get_args(Sort):
+        raise typer.BadParameter(f"--sort is one of {', '.join(get_args(Sort))}")
     if image and len(image) > 1:
         raise typer.BadParameter("--image can be given once")
     if queries is not None:
         raise typer.Exit(call.search_many(output, library, queries, k, texts=texts))
     words = " ".join(text) if text else None
     query = call.Query(words, image[0] if image else None, without or [])
-    raise typer.Exit(call.search(output, library, query, k, texts=texts))
+    page = Page(k, offset, cast(Sort, sort))
+    raise typer.Exit(call.search(output, library, query, page, texts=texts))
 
 
 @app.command()
@@ -272,6 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 143 if common.Terminated.arrived else exit_.code if isinstance(exit_.code, int) else 1
     except CrosslensError as error:
         Output().error(str(error))
+        if isinstance(error, QuerySyntaxError):
+            Output().pointer(error.pointer)
         return 1
     except OSError as error:
         # A reader that goes away is click's business; a full disk behind the output is ours.

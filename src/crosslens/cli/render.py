@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from crosslens.cli.progress import ProgressBar, ProgressLines, console
@@ -38,6 +39,10 @@ class Output:
     def error(self, message: str) -> None:
         """Say why a command failed."""
         print(f"error: {printable(message)}", file=sys.stderr)
+
+    def pointer(self, lines: str) -> None:
+        """Show where in a query something went wrong."""
+        print("\n".join(f"  {printable(line)}" for line in lines.split("\n")), file=sys.stderr)
 
     def warn(self, message: str) -> None:
         """Say what a user should know of a result."""
@@ -83,9 +88,10 @@ class Output:
     def hits(self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False) -> None:
         """What a search found. many: it is one of several, so plain lines begin with the query."""
         if self._json:
-            self._object({"query": query, "hits": [asdict(hit) for hit in hits]})
+            found = [asdict(hit) | {"score": None if isnan(hit.score) else hit.score} for hit in hits]
+            self._object({"query": query, "hits": found})
         elif not hits:
-            print("nothing found: the library is empty")
+            print("nothing found")
         elif self._tables:
             self._print(self._hit_table(query, hits))
         else:
@@ -93,7 +99,8 @@ class Output:
                 asked = printable(query["text"]) + "\t" if many else ""
                 offline = "" if hit.online else "\t(offline)"
                 text = "" if hit.text is None else f"\t{printable(hit.text)}"
-                print(f"{asked}{hit.score:.4f}\t{printable(hit.path)}{text}{offline}")
+                score = "-" if isnan(hit.score) else f"{hit.score:.4f}"
+                print(f"{asked}{score}\t{printable(hit.path)}{text}{offline}")
 
     def scores(
         self, matcher: Matcher, image: str, vector: Float32, texts: Float32, names: Sequence[str]
@@ -253,7 +260,8 @@ class Output:
         for number, hit in enumerate(hits, 1):
             about = f"{hit.path}\n" + (hit.text or f"{hit.width} × {hit.height}")
             about += "" if hit.online else ", offline"
-            cells: list[RenderableType] = [str(number), f"{hit.score:.3f}"]
+            score = "-" if isnan(hit.score) else f"{hit.score:.3f}"
+            cells: list[RenderableType] = [str(number), score]
             if thumbnail:
                 cells.append(thumbnail(hit.path) if hit.text is None and os.path.isabs(hit.path) else "")
             table.add_row(*cells, _text(about))

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -166,6 +166,11 @@ class Catalog:
                         "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
                         (entry.hash, model, blob, runtime),
                     )
+                if entry.facts is not None:
+                    db.execute(
+                        "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)",
+                        (entry.hash, *astuple(entry.facts)),
+                    )
                 db.execute(
                     "INSERT INTO items (root_id, path, hash, size, modified_ns) VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (path) DO UPDATE SET root_id = excluded.root_id, hash = excluded.hash, "
@@ -249,6 +254,18 @@ class Catalog:
                 if number <= _LARGEST_ID
             ]
         return [_item_row(row) for row in rows if row is not None]
+
+    def same_content(self) -> list[list[int]]:
+        """Ids of items with the same content, in groups of two and more, by id."""
+        query = (
+            "SELECT hash, id FROM items WHERE hash IN "
+            "(SELECT hash FROM items GROUP BY hash HAVING count(*) > 1) ORDER BY hash, id"
+        )
+        groups: dict[bytes, list[int]] = {}
+        with self.reading() as db:
+            for hash_, number in db.execute(query):
+                groups.setdefault(hash_, []).append(number)
+        return sorted(groups.values())
 
     @contextmanager
     def snapshot(self, model: str, dimension: int, kind: Modality = "image") -> Iterator[Snapshot]:

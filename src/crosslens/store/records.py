@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from crosslens.types import Float32, Item
+from crosslens.types import Facts, Float32, Hit, Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,10 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture or text to record. vector: unit, float32 (d,); None where the content is known already."""
+    """One picture or text to record. vector: unit, float32 (d,); None where the content is known already.
+
+    facts: None where they were not looked for.
+    """
 
     item: Item
     root_id: int
@@ -42,6 +45,7 @@ class Entry:
     height: int
     vector: Float32 | None
     text: str | None = None
+    facts: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,10 @@ class ItemRow:
     size: int
     modified_ns: int
     text: str | None
+
+    def hit(self, score: float) -> Hit:
+        """The item as a search result."""
+        modified = self.modified_ns / 10**9
+        return Hit(
+            self.id, self.path, score, self.online, self.width, self.height, self.size, modified, self.text
+        )

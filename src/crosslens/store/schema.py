@@ -63,6 +63,15 @@ MIGRATIONS = (
         PRIMARY KEY (hash, model)
     );
     """,
+    """
+    CREATE TABLE facts (                            -- no row: not looked for yet; NULL: not in the file
+        hash BLOB PRIMARY KEY REFERENCES contents (hash) ON DELETE CASCADE,
+        taken TEXT,                                 -- YYYY-MM-DDTHH:MM:SS, by the clock of the camera
+        latitude REAL,                              -- degrees, north positive
+        longitude REAL,                             -- degrees, east positive
+        camera TEXT                                 -- its maker and model
+    ) WITHOUT ROWID;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -16,6 +16,7 @@ import os
 import shutil
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from crosslens.store.snapshot import Snapshot
 from crosslens.types import Float32, Int64, Modality
 
 DERIVED = "derived"
+# How the names of folders end that hold codes for approximate search (annfiles.py).
+CODES = "-ann"
 _FILES = ("index.faiss", "ids.npy", "covariance.npy")
 # Rows that the covariance is computed from: enough for a spread, evenly taken, the same ones every time.
 _COVARIANCE_ROWS = 65_536
@@ -58,16 +61,17 @@ def open_matrix(catalog: Catalog, model: ModelRecord, kind: Modality = "image") 
     A library that cannot be written is served from memory.
     """
     stamp = catalog.stamp()
-    folder = _folder(catalog.folder, stamp, model, kind)
+    folder = folder_of(catalog.folder, stamp, model, kind)
     matrix = _load(folder, stamp, model)
     if matrix is None:
         with catalog.snapshot(model.identity, model.dimension, kind) as snapshot:
             matrix = _build(snapshot, model.dimension)
-        _save(_folder(catalog.folder, matrix.stamp, model, kind), matrix, model)
+        _save(folder_of(catalog.folder, matrix.stamp, model, kind), matrix, model)
     return matrix
 
 
-def _folder(library: Path, stamp: tuple[str, int], model: ModelRecord, kind: Modality) -> Path:
+def folder_of(library: Path, stamp: tuple[str, int], model: ModelRecord, kind: Modality) -> Path:
+    """Where the matrix of a generation lies."""
     return library / DERIVED / f"{stamp[1]}-{model.identity[:12]}{'' if kind == 'image' else '-text'}"
 
 
@@ -110,6 +114,28 @@ def _covariance(vectors: NDArray[np.float16]) -> Float32:
 
 def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
     """Write the matrix and delete the old ones. Not being able to is no failure: it can be rebuilt."""
+    stamp = {"library": matrix.stamp[0], "generation": matrix.stamp[1], "model": model.identity}
+    saved = save_folder(
+        target,
+        stamp,
+        {
+            "index.faiss": lambda path: write_index(matrix.index, path),
+            "ids.npy": lambda path: np.save(path, matrix.ids),
+            "covariance.npy": lambda path: np.save(path, matrix.covariance),
+        },
+    )
+    for other in target.parent.iterdir() if saved else ():
+        same_generation = other.name.partition("-")[0] == str(matrix.stamp[1])
+        # Codes of an older generation are what the new ones are made from (annfiles.py), which deletes them.
+        if not same_generation and not other.name.endswith(CODES) and not _is_at_work(other):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def save_folder(target: Path, stamp: dict[str, Any], files: dict[str, Callable[[Path], None]]) -> bool:
+    """Write a folder, whole or not at all; returns which.
+
+    files: by name, what writes them to a path. stamp: becomes stamp.json, with their sizes and checksums.
+    """
     parent = target.parent
     try:
         parent.mkdir(exist_ok=True)
@@ -117,38 +143,43 @@ def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
         draft = parent / f"{_DRAFT}{uuid.uuid4().hex}"
         draft.mkdir()
     except OSError:
-        return
+        return False
     try:
-        _write_index(matrix.index, draft / "index.faiss")
-        np.save(draft / "ids.npy", matrix.ids)
-        np.save(draft / "covariance.npy", matrix.covariance)
-        facts = {name: [(draft / name).stat().st_size, checksum(draft / name)] for name in _FILES}
-        stamp = {"library": matrix.stamp[0], "generation": matrix.stamp[1], "model": model.identity}
+        for name, write in files.items():
+            write(draft / name)
+        facts = {name: [(draft / name).stat().st_size, checksum(draft / name)] for name in files}
         (draft / "stamp.json").write_text(json.dumps({**stamp, "files": facts}, indent=1))
         if target.exists():
             shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
     except (OSError, RuntimeError):  # FAISS reports a full disk as RuntimeError
         shutil.rmtree(draft, ignore_errors=True)
-        return
-    for other in parent.iterdir():
-        same_generation = other.name.partition("-")[0] == str(matrix.stamp[1])
-        if other != target and not same_generation and not _is_at_work(other):
-            shutil.rmtree(other, ignore_errors=True)
+        return False
+    return True
+
+
+def is_whole(folder: Path, wanted: dict[str, Any], names: Sequence[str]) -> bool:
+    """Whether the stamp of a folder says what is wanted, and all files are as they were written.
+
+    Raises OSError, ValueError, KeyError, TypeError, RecursionError for a folder that is none of ours.
+    """
+    facts: dict[str, Any] = json.loads((folder / "stamp.json").read_text())
+    if any(facts[key] != value for key, value in wanted.items()):
+        return False
+    for name in names:
+        size, wanted_checksum = facts["files"][name]
+        if (folder / name).stat().st_size != size or checksum(folder / name) != wanted_checksum:
+            return False
+    return True
 
 
 def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | None:
     """The matrix in a folder; None when it is not there, not of this stamp, or not whole."""
     try:
-        facts = json.loads((folder / "stamp.json").read_text())
         wanted = {"library": stamp[0], "generation": stamp[1], "model": model.identity}
-        if any(facts[key] != value for key, value in wanted.items()):
+        if not is_whole(folder, wanted, _FILES):
             return None
-        for name in _FILES:
-            size, wanted_checksum = facts["files"][name]
-            if (folder / name).stat().st_size != size or checksum(folder / name) != wanted_checksum:
-                return None
-        index = _map_index(folder / "index.faiss")
+        index = map_index(folder / "index.faiss")
         ids = np.load(folder / "ids.npy", mmap_mode="r")
         covariance = np.load(folder / "covariance.npy")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # also: JSON nested too deeply
@@ -156,13 +187,13 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
     return Matrix(index, ids, covariance, stamp)
 
 
-def _write_index(index: Any, path: Path) -> None:
+def write_index(index: Any, path: Path) -> None:
     """Write through Python: FAISS itself cannot name every path, and prints when a disk is full."""
     with path.open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
-def _map_index(path: Path) -> Any:
+def map_index(path: Path) -> Any:
     """Open memory-mapped, by its number: FAISS cannot name every path."""
     with path.open("rb") as file:
         return faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)

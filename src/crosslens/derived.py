@@ -1,0 +1,88 @@
+"""Whether derived files are what they should be: whole, and holding the vectors of the database.
+
+A matrix has checksums, so where it is whole and a vector of the database differs, the database is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crosslens.checksum import checksum
+from crosslens.store.snapshot import stamp_of
+from crosslens.store.vectors import DERIVED
+from crosslens.types import Int64
+
+_PAGE = 4096
+
+
+def folders(library: Path) -> list[Path]:
+    """The derived folders, drafts among them."""
+    try:
+        return sorted(path for path in (library / DERIVED).iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def current(library: Path, stamp: tuple[str, int]) -> list[Path]:
+    """Those that were made from the library as it is."""
+    return [path for path in folders(library) if path.name.partition("-")[0] == str(stamp[1])]
+
+
+def damaged_files(db: sqlite3.Connection, library: Path) -> Iterator[str]:
+    """What is wrong with each derived folder of now; one that another process deletes meanwhile is passed."""
+    for folder in current(library, stamp_of(db)):
+        try:
+            facts = json.loads((folder / "stamp.json").read_text())
+            wrong = [
+                name
+                for name, (size, wanted) in facts["files"].items()
+                if (folder / name).stat().st_size != size or checksum(folder / name) != wanted
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            wrong = [f"stamp.json ({error})"]
+        if wrong and folder.exists():
+            yield f"{folder}: not as it was written: {', '.join(wrong)}"
+
+
+def differing_vectors(db: sqlite3.Connection, library: Path) -> Iterator[int]:
+    """Items whose vectors in the database are not those in a matrix that is whole."""
+    damaged = {line.partition(": not as")[0] for line in damaged_files(db, library)}
+    library_id, generation = stamp_of(db)
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    for folder in current(library, (library_id, generation)):
+        if str(folder) in damaged or not (folder / "index.faiss").exists():
+            continue
+        try:
+            facts = json.loads((folder / "stamp.json").read_text())
+            index, ids = _matrix(folder)
+        except (OSError, ValueError, RuntimeError):  # deleted since
+            continue
+        if (facts["library"], facts["model"]) == (library_id, meta.get("model.identity")):
+            yield from _differing(db, facts["model"], index, ids)
+
+
+def _matrix(folder: Path) -> tuple[Any, Int64]:
+    import faiss
+
+    ids = np.load(folder / "ids.npy", mmap_mode="r")
+    with (folder / "index.faiss").open("rb") as file:  # by its number: FAISS cannot name every path
+        return faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC), ids
+
+
+def _differing(db: sqlite3.Connection, model: str, index: Any, ids: Int64) -> Iterator[int]:
+    query = "SELECT vector FROM items JOIN vectors USING (hash) WHERE items.id = ? AND model = ?"
+    for start in range(0, len(ids), _PAGE):
+        numbers = ids[start : start + _PAGE].tolist()
+        # Decoded float16 is float16 again without loss.
+        kept = index.reconstruct_n(start, len(numbers)).astype("<f2")
+        for number, vector in zip(numbers, kept, strict=True):
+            row = db.execute(query, (number, model)).fetchone()
+            # Of another length or none: other checks say so.
+            if row is not None and len(row[0]) == vector.nbytes and row[0] != vector.tobytes():
+                yield number

@@ -1,0 +1,199 @@
+"""Approximate search: one bit for every number picks candidates, the matrix scores them.
+
+    n < 50,000     nothing: exact search is fast enough
+    n < 200,000    RaBitQ codes of all rows, compared one by one
+    from there     cells (IVF) of RaBitQ codes; a query looks into those nearest to it
+
+RaBitQ: Gao and Long, SIGMOD 2024; FAISS computes it. A score always comes from the float16 matrix, so
+whatever is found has its exact score, and only what is found is approximate. `build` measures recall@10
+against exact search and raises the number of cells and candidates until it is enough (`search.tuning`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.search.backend import Allowed, rows_of
+from crosslens.search.exact import Exact, search_exact, top_rows
+from crosslens.search.tuning import MEASURED_K, Recall, Setting, settings, truth_of
+from crosslens.types import Float32, Int64
+
+LEAST_ROWS = 50_000
+LEAST_ROWS_FOR_CELLS = 200_000
+# Allowed rows of which an exact scan is faster than looking for them in the cells.
+FEW_ROWS = 12_000
+# An index that grew by more than this part of itself has cells that no longer fit, and is built anew.
+MOST_GROWTH = 0.5
+_TRAINING_ROWS_PER_CELL, _TRAINING_ROUNDS = 64, 8
+_BLOCK = 32_768
+_QUERY_BITS = 4
+_SOME = 16
+_faiss: Any = faiss  # whose type stubs do not know what its constructors take
+
+
+@dataclass(frozen=True, slots=True)
+class AnnFacts:
+    """What was built, and how good it was found to be.
+
+    rows: in the index; cells: 0 where there are none; recall: @10 against exact search; seconds: that
+    building, or extending, and measuring took.
+    """
+
+    rows: int
+    cells: int
+    setting: Setting
+    recall: Recall
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Approximate:
+    """An approximate `SearchBackend`. codes: FAISS index of 1-bit codes; exact: the matrix they stand for."""
+
+    codes: Any
+    exact: Exact
+    facts: AnnFacts
+
+    def search(self, queries: Float32, k: int, allowed: Allowed | None = None) -> tuple[Int64, Float32]:
+        """See `SearchBackend`.
+
+        Searched exactly: few allowed rows, a k that asks for a large part of the rows, and queries for which
+        the cells do not hold enough candidates.
+        """
+        exact, rows, limit = self.exact, len(self.exact.ids), max(1, self.facts.cells // 4)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        selected = None if allowed is None else _mask(exact.ids, allowed)
+        count = rows if selected is None else int(np.count_nonzero(selected))
+        wanted = self._candidates(k, rows / max(1, count))
+        if len(queries) == 0 or (selected is not None and count <= FEW_ROWS) or wanted > count // 10:
+            return search_exact(exact.index, exact.ids, queries, k, selected)
+        probes = self._probes(k, rows / count, limit)
+        found, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
+        todo = np.arange(len(queries))
+        while len(todo) and probes <= limit:
+            labels = candidates(self.codes, queries[todo], wanted, probes, selected)
+            # A filter may leave out just what lies near: look farther until there is enough to choose from.
+            enough = (labels >= 0).sum(axis=1) >= max(k, wanted // 2)
+            for query, line in zip(todo[enough], labels[enough], strict=True):
+                found[query], scores[query] = rescore(exact, queries[query], line, k)
+            todo, probes = todo[~enough], 2 * probes
+        if len(todo):
+            found[todo], scores[todo] = search_exact(exact.index, exact.ids, queries[todo], k, selected)
+        return found, scores
+
+    def _candidates(self, k: int, rarity: float) -> int:
+        """The best of a part of the rows are less far ahead of its rest: one bit tells them apart worse."""
+        return self.facts.setting.candidates * max(1, -(-k // MEASURED_K)) * math.ceil(math.sqrt(rarity))
+
+    def _probes(self, k: int, rarity: float, limit: int) -> int:
+        """More results lie in more cells; the best of a tenth of the rows as far out as ten times as many."""
+        probes = math.ceil(self.facts.setting.probes * math.sqrt(max(1, k / MEASURED_K)) * rarity)
+        return max(1, self.facts.setting.probes, min(probes, limit))
+
+
+def build(exact: Exact, probes: Float32) -> Approximate | None:
+    """Codes of all rows, with the setting that recall needs; None where exact search has to do.
+
+    probes: float32 (p, d), unit: queries of the kind that will come, off the distribution of what is stored
+    (texts, where pictures are stored), 1,000 or more. None comes back for a matrix of few rows, and for one
+    whose recall stays below `tuning.LEAST_RECALL` at every setting that is faster than exact search.
+    """
+    started, rows = time.perf_counter(), len(exact.ids)
+    if rows < LEAST_ROWS:
+        return None
+    cells = cells_of(rows)
+    name = f"IVF{cells},RaBitQfs" if cells else "RaBitQ"
+    codes: Any = faiss.index_factory(exact.index.d, name, faiss.METRIC_INNER_PRODUCT)
+    wanted = max(_BLOCK, _TRAINING_ROWS_PER_CELL * cells)
+    if cells:
+        codes.cp.max_points_per_centroid = _TRAINING_ROWS_PER_CELL
+        codes.cp.niter = _TRAINING_ROUNDS
+    codes.train(exact.vectors(slice(0, rows, max(1, rows // wanted))))
+    _add(codes, exact, 0)
+    return _measured(codes, exact, probes, started)
+
+
+def extend(old: Any, exact: Exact, probes: Float32) -> Approximate | None:
+    """As `build`, from an older index whose rows the matrix begins with: only the rest is added.
+
+    old: FAISS index as `Approximate.codes`; it is copied, so it can be searched meanwhile. Builds anew when
+    so much was added that the old cells do not fit.
+    """
+    started, rows = time.perf_counter(), len(exact.ids)
+    if cells_of(rows) != cells_in(old) or rows > (1 + MOST_GROWTH) * old.ntotal:
+        return build(exact, probes)
+    codes = faiss.clone_index(old)
+    _add(codes, exact, codes.ntotal)
+    return _measured(codes, exact, probes, started)
+
+
+def cells_of(rows: int) -> int:
+    """How many cells so many rows get: a power of two near 2√n; 0: none."""
+    return 0 if rows < LEAST_ROWS_FOR_CELLS else int(2 ** round(math.log2(2 * math.sqrt(rows))))
+
+
+def cells_in(codes: Any) -> int:
+    """How many cells an index has; 0: none."""
+    return int(getattr(codes, "nlist", 0))
+
+
+def candidates(codes: Any, queries: Float32, count: int, probes: int, selected: Any = None) -> Int64:
+    """Rows that may be the best, int64 (q, count), -1 where there are fewer. selected: mask (n,) or None."""
+    sel = None
+    if selected is not None:
+        bits = np.packbits(selected, bitorder="little")
+        sel = _faiss.IDSelectorBitmap(bits)
+    if cells_in(codes):
+        parameters = _faiss.IVFSearchParameters(nprobe=min(probes, codes.nlist), sel=sel)
+    else:
+        parameters = _faiss.RaBitQSearchParameters(qb=_QUERY_BITS, sel=sel)
+    labels: Int64 = codes.search(queries, count, params=parameters)[1]
+    return labels
+
+
+def rescore(exact: Exact, query: Float32, rows: Int64, k: int) -> tuple[Int64, Float32]:
+    """The k best of some rows by their exact scores: (ids, scores), (k,). Rows of -1 are none."""
+    found, scores = top_rows(exact.index, query[None], k, np.sort(rows[rows >= 0]))
+    return np.asarray(exact.ids)[found[0]], scores[0]
+
+
+def _mask(ids: Int64, allowed: Allowed) -> NDArray[np.bool_]:
+    """Which rows are allowed, (n,)."""
+    given: Any = np.asarray(allowed)
+    if given.dtype == np.bool_ and given.shape == ids.shape:
+        return np.asarray(given)
+    mask = np.zeros(len(ids), np.bool_)
+    first, span = (int(ids[0]), int(ids[-1]) - int(ids[0]) + 1) if len(ids) else (0, 0)
+    if given.dtype == np.bool_ or len(given) < len(ids) // _SOME or span > _SOME * len(ids):
+        mask[rows_of(ids, given)] = True
+        return mask
+    # Many ids are looked up faster in a table of all there could be than one by one.
+    table = np.zeros(span, np.bool_)
+    places = given - first
+    table[places[(places >= 0) & (places < span)]] = True
+    return table if span == len(ids) else np.take(table, np.asarray(ids) - first)
+
+
+def _add(codes: Any, exact: Exact, start: int) -> None:
+    for begin in range(start, len(exact.ids), _BLOCK):
+        codes.add(exact.vectors(slice(begin, begin + _BLOCK)))
+
+
+def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Approximate | None:
+    """The first setting whose recall is enough."""
+    truth = truth_of(exact, probes)
+    facts = AnnFacts(codes.ntotal, cells_in(codes), Setting(0, 0), Recall(0, None), 0)
+    for setting in settings(facts.cells, facts.rows):
+        trial = Approximate(codes, exact, replace(facts, setting=setting))
+        recall = truth.recall(trial)
+        if recall.enough:
+            seconds = time.perf_counter() - started
+            return replace(trial, facts=replace(trial.facts, recall=recall, seconds=seconds))
+    return None

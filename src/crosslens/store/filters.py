@@ -1,0 +1,159 @@
+"""Items by what is known of them: conditions → ids, ids in an order, and the vector of an item.
+
+Whatever SQLite can decide is one query; names and places are looked at in the rows that are left.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.conditions import Amount, Camera, Condition, Date, Extension, Glob, Has, Near
+from crosslens.errors import QueryError
+from crosslens.store.catalog import Catalog
+from crosslens.store.paths import ADDED, from_sql
+from crosslens.types import Float32, Int64, Modality
+
+Order: TypeAlias = Literal["date", "path"]
+Float64: TypeAlias = NDArray[np.float64]
+
+_EARTH = 6_371_008.8  # mean radius, metres
+_MARGIN = 1e-6  # degrees that rounding may cost
+_COLUMNS = {"date": "taken", "place": "latitude", "camera": "camera"}
+
+
+def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Condition, bool]]) -> Int64:
+    """Ids of the pictures, or of the texts, that all conditions hold for; int64 (n,), ascending.
+
+    conditions: each with whether it is negated. One whose fact is not known of an item does not hold for
+    it, so its negation does. Raises QueryError where the library is too old to know facts.
+    """
+    clauses: list[str] = ["(text IS NULL) = ?"]
+    bind: list[object] = [kind == "image"]
+    of_path: list[Callable[[str], bool]] = []
+    of_place: list[tuple[Near, bool]] = []
+    for condition, negated in conditions:
+        if isinstance(condition, Glob | Extension):
+            of_path.append(_path_test(condition, negated))
+        elif isinstance(condition, Near):
+            of_place.append((condition, negated))
+            if not negated:  # most lie too far north or south
+                band = math.degrees(condition.metres / _EARTH) + _MARGIN
+                clauses.append("latitude BETWEEN ? AND ?")
+                bind += [condition.latitude - band, condition.latitude + band]
+        else:
+            clause, values = _clause(condition)
+            # What is not known is NULL, and its negation would be, too.
+            clauses.append(f"{'NOT ' if negated else ''}coalesce({clause}, 0)")
+            bind += values
+    with catalog.reading() as db:
+        source = _source(db, catalog, [condition for condition, _ in conditions])
+        columns = ["items.id", *(["items.path, text"] if of_path else []), *(_PLACE if of_place else [])]
+        query = f"SELECT {', '.join(columns)} {source} WHERE {' AND '.join(clauses)} ORDER BY items.id"
+        rows = db.execute(query, bind).fetchall()
+    if of_path:
+        rows = [row for row in rows if all(test(_file(*row[1:3])) for test in of_path)]
+    keep = np.ones(len(rows), dtype=bool)
+    for near, negated in of_place:
+        places = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)  # None becomes NaN
+        keep &= (_distance(places, near) <= near.metres) != negated
+    return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))[keep]
+
+
+def arranged(catalog: Catalog, ids: Sequence[int], order: Order) -> list[int]:
+    """Ids by date, the latest first, or by path; equal ones by id. Those that are gone are left out."""
+    with catalog.reading() as db:
+        source = ("taken", _FROM) if _has_facts(db) else ("NULL", _WITHOUT)
+        query = "SELECT items.id, path, {}, modified_ns {} WHERE items.id = ?".format(*source)
+        found = [db.execute(query, (number,)).fetchone() for number in ids]
+    rows = sorted((row for row in found if row is not None), key=lambda row: row[0])
+    rows.sort(key=(lambda row: from_sql(row[1])) if order == "path" else (lambda row: -_moment(*row[2:])))
+    return [row[0] for row in rows]
+
+
+def vector_of(catalog: Catalog, number: int, model: str) -> Float32:
+    """The vector of an item, float32 (d,). Raises QueryError for what is no item."""
+    query = "SELECT vector FROM items JOIN vectors USING (hash) WHERE items.id = ? AND model = ?"
+    with catalog.reading() as db:
+        row = db.execute(query, (number, model)).fetchone()
+    if row is None:
+        raise QueryError(f"there is no item {number} in library {catalog.folder}", "See: crosslens list")
+    return np.frombuffer(row[0], dtype="<f2").astype(np.float32)
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+_WITHOUT = "FROM items JOIN contents USING (hash)"
+_FROM = f"{_WITHOUT} LEFT JOIN facts USING (hash)"
+_PLACE = ["latitude", "longitude"]
+
+
+def _has_facts(db: sqlite3.Connection) -> bool:
+    """Whether the library has the table: one of version 1 that is only read does not."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'facts'"
+    return db.execute(query).fetchone() is not None
+
+
+def _source(db: sqlite3.Connection, catalog: Catalog, conditions: Sequence[Condition]) -> str:
+    if _has_facts(db):
+        return _FROM
+    if any(isinstance(condition, Date | Near | Camera | Has) for condition in conditions):
+        raise QueryError(
+            f"library {catalog.folder} was made before crosslens kept dates, places and cameras",
+            f"Bring it up to date: crosslens index -L {catalog.folder}",
+        )
+    return _WITHOUT
+
+
+def _clause(condition: Condition) -> tuple[str, list[object]]:
+    """A condition as SQL, and its values."""
+    if isinstance(condition, Date):
+        clauses, values = ["1"], []
+        for sign, moment in ((">=", condition.begin), ("<", condition.end)):
+            if moment is not None:
+                # By the camera's clock; a file's time is read by this machine's.
+                clauses.append(f"CASE WHEN taken IS NULL THEN modified_ns {sign} ? ELSE taken {sign} ? END")
+                values += [int(moment.timestamp()) * 10**9, moment.isoformat()]
+        return f"({' AND '.join(clauses)})", values
+    if isinstance(condition, Amount):
+        of_pictures = "" if condition.name == "size" else " AND text IS NULL"
+        return f"({condition.name} BETWEEN ? AND ?{of_pictures})", list(condition.bounds)
+    if isinstance(condition, Camera):
+        return "instr(lower(camera), lower(?)) > 0", [condition.text]
+    if isinstance(condition, Has):
+        return f"({_COLUMNS[condition.fact]} IS NOT NULL)", []
+    return "1", []  # of what kind: the caller says
+
+
+def _path_test(condition: Glob | Extension, negated: bool) -> Callable[[str], bool]:
+    if isinstance(condition, Glob):
+        return lambda path: condition.fits(path) != negated
+    endings = tuple(f".{ending}" for ending in condition.endings)
+    return lambda path: path.lower().endswith(endings) != negated
+
+
+def _file(path: str | bytes, text: str | None) -> str:
+    """The file an item is in: of the row of a table, the table."""
+    name = from_sql(path)
+    return name if text is None or name.startswith(ADDED) else name.rpartition("#")[0]
+
+
+def _distance(places: Float64, near: Near) -> Float64:
+    """Metres to places (n, 2) in degrees, on a sphere by the haversine formula; NaN for none."""
+    latitude, longitude = np.radians(places.T)
+    there, along = np.radians([near.latitude, near.longitude])
+    chord = np.sin((latitude - there) / 2) ** 2
+    chord += np.cos(latitude) * np.cos(there) * np.sin((longitude - along) / 2) ** 2
+    metres: Float64 = 2 * _EARTH * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
+    return metres
+
+
+def _moment(taken: str | None, modified_ns: int) -> float:
+    """Seconds since the epoch."""
+    return modified_ns / 1e9 if taken is None else datetime.fromisoformat(taken).timestamp()

@@ -1,0 +1,301 @@
+"""Looking after a library: files and vectors compared anew, backups, and throwing out what nothing needs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import secrets
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crosslens import derived
+from crosslens.errors import ImageError, InputError, LibraryDamagedError, LibraryError
+from crosslens.library import Library
+from crosslens.matcher import Matcher
+from crosslens.store.catalog import Catalog
+from crosslens.store.lock import writer_lock
+from crosslens.store.paths import ADDED, from_sql
+from crosslens.store.schema import DATABASE, explained, open_database
+from crosslens.store.snapshot import stamp_of
+from crosslens.store.vectors import CODES, derived_size
+from crosslens.types import Progress
+from crosslens.verify import UNUSED, Findings, Verification, verify
+
+SAMPLE = 50
+# The same runtime computes nearly the same; another precision comes as near as models check lets it.
+_NEAR, _NEAR_ENOUGH = 0.999, 0.97
+_BACKUP_PAGES = 2048
+_DRAFT_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy that was made and found whole."""
+
+    path: str
+    items: int
+    vectors: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What was thrown out. before, after: bytes of the whole folder."""
+
+    vectors: int
+    contents: int
+    folders: int
+    before: int
+    after: int
+
+
+# -- verify --deep --------------------------------------------------------------------------------
+
+
+def verify_deep(
+    library: Library, sample: int = SAMPLE, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Verification:
+    """`verify`, and then: every file that is there and unchanged is hashed, and a sample encoded again.
+
+    sample: at most so many pictures, and so many texts, taken at random. Raises what `verify` raises.
+    """
+    shallow = verify(library.folder)
+    findings, checked = Findings(library.folder), dict(shallow.checked)
+    try:
+        rows = _rows(library.folder)
+        whole = _hash_files(rows, findings, checked, on_progress)
+        texts = [row for row in rows if row.text is not None]
+        chosen = _some(whole, sample) + _some(texts, sample)
+        _encode_again(library.matcher, chosen, findings)
+        checked["encoded again"] = len(chosen)
+    except LibraryDamagedError as error:
+        findings.broken(error.problem)
+    more = tuple(finding for finding in findings.all() if finding not in shallow.findings)
+    return Verification(shallow.library, checked, shallow.spare, shallow.findings + more)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: int
+    path: str
+    hash: bytes
+    state: tuple[int, int]
+    text: str | None
+    vector: bytes
+    runtime: str
+
+
+def _rows(folder: Path) -> list[_Row]:
+    query = (
+        "SELECT items.id, path, hash, size, modified_ns, text, vector, runtime FROM items "
+        "JOIN contents USING (hash) JOIN vectors USING (hash) "
+        "WHERE model = (SELECT value FROM meta WHERE key = 'model.identity') ORDER BY items.id"
+    )
+    with explained(folder), closing(open_database(folder, create=False)) as db:
+        return [
+            _Row(number, from_sql(path), hash_, (size, modified), *rest)
+            for number, path, hash_, size, modified, *rest in db.execute(query)
+        ]
+
+
+def _hash_files(
+    rows: Sequence[_Row],
+    findings: Findings,
+    checked: dict[str, int],
+    on_progress: Callable[[Progress], None],
+) -> list[_Row]:
+    """Hash all files that should be as they were indexed; returns those that are."""
+    files = [row for row in rows if row.text is None and not row.path.startswith(ADDED)]
+    whole: list[_Row] = []
+    checked["files hashed"] = checked["files away or changed since"] = 0
+    for done, row in enumerate(files):
+        on_progress(Progress(done, len(files), 0, len(whole)))
+        if _state(row.path) != row.state:  # the next `index` will see to it
+            checked["files away or changed since"] += 1
+            continue
+        checked["files hashed"] += 1
+        try:
+            with open(row.path, "rb") as file:
+                same = hashlib.file_digest(file, "sha256").digest() == row.hash
+        except OSError as error:
+            findings.add("files", f"{row.path} cannot be read ({error.strerror})", "Check the disk it is on")
+            continue
+        if same:
+            whole.append(row)
+        elif _state(row.path) == row.state:
+            what = f"{row.path} holds other bytes than were indexed, though its size and time are the same"
+            remedy = "Look whether it is damaged; if it is as you want it: touch it, then crosslens index"
+            findings.add("files that hold other bytes", what, remedy)
+    return whole
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _some(rows: Sequence[_Row], count: int) -> list[_Row]:
+    return random.sample(rows, min(count, len(rows)))
+
+
+def _encode_again(matcher: Matcher, rows: Sequence[_Row], findings: Findings) -> None:
+    for row in rows:
+        try:
+            if row.text is None:
+                [fresh] = matcher.embed_images([row.path])
+            else:
+                [fresh] = matcher.embed_texts([row.text])
+        except ImageError as error:
+            findings.vector(row.id, f"it cannot be encoded again ({error.reason})")
+            continue
+        kept = np.frombuffer(row.vector, "<f2").astype(np.float32)
+        cosine = float(kept @ fresh) if kept.shape == fresh.shape else float("nan")
+        wanted = _NEAR if row.runtime == matcher.provenance else _NEAR_ENOUGH
+        if not cosine >= wanted:
+            findings.vector(
+                row.id, f"encoded again, its vector has cosine {cosine:.4f} with the old, wanted {wanted}"
+            )
+
+
+# -- backup ---------------------------------------------------------------------------------------
+
+
+def backup(folder: Path, target: Path, on_progress: Callable[[Progress], None] = lambda _: None) -> Backup:
+    """Copy a library as it is now into a new folder, while others may index into it.
+
+    The copy is whole, checked and on the disk, or it is not there. It is a library of its own: what is
+    derived is made anew by its first search.
+    Raises InputError for a target that exists, LibraryNotFoundError, LibraryFullError, LibraryReadOnlyError,
+    LibraryDamagedError when the library is not sound.
+    """
+    if os.path.lexists(target):
+        raise InputError(f"{target} exists", "Name a new folder for the backup")
+    with explained(folder), closing(open_database(folder, create=False)) as source:
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.parent / f".{target.name}.draft-{uuid.uuid4().hex}"
+            draft.mkdir()
+        try:
+            _copy(source, draft, target, on_progress)
+            checked = verify(draft)
+            if not checked.clean:
+                what = checked.findings[0].what.replace(str(draft), str(folder))
+                raise LibraryDamagedError(
+                    f"library {folder} is not sound, and a copy of it would not be either: {what}",
+                    f"See: crosslens verify -L {folder}. Earlier backups are as they were",
+                )
+            with explained(target):
+                _publish(draft, target)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    size = (target / DATABASE).stat().st_size
+    return Backup(str(target), checked.checked["items"], checked.checked["vectors"], size)
+
+
+def _copy(
+    source: sqlite3.Connection, draft: Path, target: Path, on_progress: Callable[[Progress], None]
+) -> None:
+    """Copy page by page what one transaction sees: a writer does not make it begin again."""
+    source.execute("BEGIN")
+    stamp_of(source)  # a transaction begins with its first read
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        on_progress(Progress(total - remaining, total, 0, 0))
+
+    with explained(target), closing(sqlite3.connect(draft / DATABASE, isolation_level=None)) as copy:
+        source.backup(copy, pages=_BACKUP_PAGES, progress=progress, sleep=0)
+        # Equal stamps mean equal vectors, which will not be so when both have gone on for a while.
+        copy.execute("UPDATE meta SET value = ? WHERE key = 'library'", (secrets.token_hex(16),))
+        copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    source.execute("ROLLBACK")
+
+
+def _publish(draft: Path, target: Path) -> None:
+    """Give a folder its name when its files are on the disk. Raises FileExistsError for one that is taken."""
+    for suffix in ("-wal", "-shm"):  # of the check, and empty
+        (draft / (DATABASE + suffix)).unlink(missing_ok=True)
+    for path in (*draft.iterdir(), draft):
+        _sync(path)
+    if os.path.lexists(target):  # an empty folder would be replaced
+        raise LibraryError(f"{target} was made meanwhile", "Name a new folder for the backup")
+    draft.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+# -- compact --------------------------------------------------------------------------------------
+
+
+def compact(folder: Path) -> Compaction:
+    """Throw out contents and vectors that no item uses, derived files of the past, and free pages.
+
+    Pictures that were removed are then encoded again should they come back. Searching goes on meanwhile.
+    Raises LibraryNotFoundError, LibraryBusyError, LibraryReadOnlyError, LibraryFullError.
+    """
+    open_database(folder, create=False).close()  # one that is not there is not made
+    with writer_lock(folder), closing(Catalog(folder, create=True)) as catalog:
+        before = catalog.size() + derived_size(folder)
+        with catalog.writing() as db:
+            dropped = {
+                table: db.execute(f"DELETE FROM {table} WHERE {UNUSED}").rowcount
+                for table in (*_about_contents(db), "contents")
+            }
+        with catalog.reading() as db:
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        gone = _remove_old(folder, catalog.stamp())
+        after = catalog.size() + derived_size(folder)
+    return Compaction(dropped["vectors"], dropped["contents"], gone, before, after)
+
+
+def _about_contents(db: sqlite3.Connection) -> list[str]:
+    """The tables, but for items, whose rows belong to a content, by its hash."""
+    tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    parents = {
+        name: {row[2] for row in db.execute(f"PRAGMA foreign_key_list({name})")} - {"roots"}
+        for name in tables
+        if name != "items"
+    }
+    return [name for name in tables if parents.get(name) == {"contents"}]
+
+
+def _remove_old(folder: Path, stamp: tuple[str, int]) -> int:
+    """Delete derived folders of other generations, but not what a process may be writing now."""
+    keep = derived.current(folder, stamp)
+    # The codes of approximate search are made from older ones, which are kept until there are newer.
+    codes = () if any(path.name.endswith(CODES) for path in keep) else (CODES,)
+    old = [
+        path
+        for path in derived.folders(folder)
+        if path not in keep and not path.name.endswith(codes) and not _may_be_written(path)
+    ]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(old)
+
+
+def _may_be_written(path: Path) -> bool:
+    """Whether a folder is not named for a generation, and was touched within the hour."""
+    try:
+        return not path.name[0].isdigit() and abs(time.time() - path.stat().st_mtime) < _DRAFT_SECONDS
+    except OSError:
+        return False
