@@ -24,7 +24,7 @@ from typing import Any
 
 from pictures import write_jpegs
 
-SETS = {"12-megapixel JPEGs": (96, (4000, 3000)), "224-pixel JPEGs": (768, (224, 224))}
+SETS = {"12-megapixel JPEGs": (96, (4000, 3000)), "224-pixel JPEGs": (384, (224, 224))}
 # Slow contenders take fewer pictures; rates are what is compared.
 SHARE = {"transformers": 6, "sentence-transformers": 6, "open_clip fp32": 2, "open_clip bf16": 2, "rclip": 2}
 TEXTS = 5000

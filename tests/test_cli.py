@@ -572,6 +572,11 @@ def test_bench_without_pictures_is_a_mistake(run: Run, tmp_path: Path) -> None:
     assert "there are no pictures to measure with" in run("bench", tmp_path / "empty").err
 
 
+def heed_signals() -> None:
+    """A shell has its background jobs ignore Ctrl-C, and they hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for_commands(process: subprocess.Popen[Any]) -> None:
     """Wait until a process handles SIGTERM, which is when its command line is read, and a moment more."""
     for _ in range(600):
@@ -586,7 +591,9 @@ def wait_for_commands(process: subprocess.Popen[Any]) -> None:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_that_waits(tmp_path: Path, number: int, status: int) -> None:
     command = [sys.executable, "-m", "crosslens", "embed", "--texts", "-", "--out", tmp_path / "v.npy"]
-    with subprocess.Popen([*command, "--model", "fake"], stdin=subprocess.PIPE) as process:
+    command += ["--model", "fake"]
+    how: dict[str, Any] = {"stdin": subprocess.PIPE, "preexec_fn": heed_signals}
+    with subprocess.Popen(command, **how) as process:
         wait_for_commands(process)
         process.send_signal(number)
         assert process.wait(60) == status
@@ -601,7 +608,7 @@ def test_a_signal_ends_a_long_run_with_a_summary(
     for copy in range(8000):
         os.link(pictures / "red.png", tmp_path / "many" / f"{copy}.png")
     command = [sys.executable, "-m", "crosslens", "embed", tmp_path / "many", "--out", tmp_path / "v.npy"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals) as process:  # noqa: PLW1509
         wait_for_commands(process)
         process.send_signal(number)
         assert process.wait(60) == status

@@ -409,7 +409,7 @@ def test_the_command_line_understands_the_language(
     found = json.loads(run(capsys, *on, "--json", "path:old"))
     assert [hit["score"] for hit in found["hits"]] == [None] * 3
     assert run(capsys, *on, "red path:nowhere") == "nothing found\n"
-    (tmp_path / "queries").write_text("red\nblue path:new\n")
+    (tmp_path / "queries").write_text('red\na -blue "one"s: it\n')
     assert len(run(capsys, *on, "-k", "1", "--queries", str(tmp_path / "queries")).splitlines()) == 2
 
 

@@ -51,7 +51,7 @@ RANKS = (
     {"search.language", "search.tuning", "store.filters", "store.annfiles"},
     {"search.ann"},
     {"searching"},
-    {"textindexing", "adding", "remembered", "querying", "derived", "vectorfiles"},
+    {"textindexing", "adding", "remembered", "stats", "querying", "derived", "vectorfiles"},
     {"indexing", "quantise", "bench"},
     {"library", "verify"},
     {"upkeep", "transfer", "duplicates"},

@@ -27,16 +27,18 @@ from crosslens.errors import (
 from crosslens.indexing import IndexRun, OnProgress, check_sources
 from crosslens.inputs import several
 from crosslens.matcher import Compute, Matcher
+from crosslens.models.captions import PROBES
 from crosslens.remembered import check_model, matcher_of, record_of, remembered
 from crosslens.search.backend import Allowed
-from crosslens.search.exact import search_exact
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
+from crosslens.searching import Searching
+from crosslens.stats import library_stats
 from crosslens.store.catalog import Catalog
 from crosslens.store.lock import writer_lock
 from crosslens.store.paths import targets_of
 from crosslens.store.records import ModelRecord
 from crosslens.store.schema import explained
-from crosslens.store.vectors import Matrix, derived_size, open_matrix
+from crosslens.store.vectors import Matrix, open_matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
 
 
@@ -53,6 +55,7 @@ class Library:
         self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
         self._matrices: dict[Modality, Matrix] = {}
+        self._searching = Searching(folder)
 
     @classmethod
     def open(
@@ -138,7 +141,8 @@ class Library:
         )
         with self._filling() as catalog:
             report = IndexRun(catalog, self.matcher, on_progress).run(paths, text_column)
-            self.matrix(self._kind(None))  # made now, so that the first search need not
+            kind = self._kind(None)  # made now, so that the first search need not
+            self._searching.build(self.matrix(kind), self._model(), kind, self._probes)
         return report
 
     def add(
@@ -266,7 +270,7 @@ class Library:
     ) -> list[list[Hit]]:
         k = whole("k", k, error=QueryError)
         matrix = self.matrix(kind)
-        ids, scores = search_exact(matrix.index, matrix.ids, queries, k, allowed)
+        ids, scores = self._searching.backend(matrix, self._model(), kind).search(queries, k, allowed)
         scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
         items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
         return [
@@ -282,22 +286,8 @@ class Library:
 
     def stats(self) -> LibraryStats:
         """Numbers about the library. Raises LibraryNotFoundError before the first `index`."""
-        catalog, model = self._existing(), self._model()
-        counts, roots = catalog.counts(), catalog.roots()
-        return LibraryStats(
-            path=str(self._folder),
-            model=model.name,
-            dimension=model.dimension,
-            items=counts["items"],
-            texts=counts["texts"],
-            offline=counts["offline"],
-            contents=counts["contents"],
-            vectors=counts["vectors"],
-            roots=tuple(root.path for root in roots),
-            missing=tuple(root.path for root in roots if not root.online),
-            generation=catalog.stamp()[1],
-            size=catalog.size() + derived_size(self._folder),
-        )
+        catalog, model, kind = self._existing(), self._model(), self._kind(None)
+        return library_stats(catalog, model, self._searching.facts(self.matrix(kind), model, kind))
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -306,6 +296,10 @@ class Library:
         if self._catalog is None:
             with contextlib.suppress(LibraryNotFoundError):
                 self._catalog = Catalog(self._folder)
+
+    def _probes(self) -> Float32:
+        """Texts to measure approximate search with."""
+        return self.matcher.embed_texts(PROBES)
 
     def _existing(self) -> Catalog:
         if self._catalog is None:

@@ -148,12 +148,30 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Approximation:
+    """How a large library is searched approximately.
+
+    rows: of the index; cells: 0 where it has none; probes, candidates: for a query, cells looked into and
+    rows scored exactly. recall_of_stored, recall_of_texts: recall@10 against exact search, measured when it
+    was built, with vectors of the library and with texts'. seconds: that building and measuring took.
+    """
+
+    rows: int
+    cells: int
+    probes: int
+    candidates: int
+    recall_of_stored: float
+    recall_of_texts: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryStats:
     """Facts about a library.
 
     items: pictures and texts; texts: those of them that are texts.
     roots: what was indexed; missing: those that are not there now. generation: counts committed changes.
-    size: bytes on disk.
+    size: bytes on disk. approximate: None while the library is searched exactly.
     """
 
     path: str
@@ -168,3 +186,4 @@ class LibraryStats:
     missing: tuple[str, ...]
     generation: int
     size: int
+    approximate: Approximation | None

@@ -60,18 +60,14 @@ def search(output: Output, folder: Path | None, query: Query, page: Page, *, tex
 
 
 def search_many(output: Output, folder: Path | None, queries: str, k: int, *, texts: bool) -> int:
-    """One search for every line of a file."""
+    """One search for every line of a file: plain words, since captions hold any sign."""
     lines = [line for line in read_lines(queries) if line.strip()]
     if not lines:
         raise QueryError(f"{queries} holds no line of text", "Write one search to a line")
     with Library.open(folder, how=_SEARCH) as library:
         library.stats()
         say_once(output, library.matcher)
-        if all(parse(line).is_plain for line in lines):
-            found = iter(library.search_many(lines, k, _kind(texts)))
-        else:
-            found = (find(library, Asked(line, kind=_kind(texts)), Page(k)) for line in lines)
-        for text, hits in zip(lines, found, strict=True):
+        for text, hits in zip(lines, library.search_many(lines, k, _kind(texts)), strict=True):
             output.hits({"text": text}, hits, many=True)
     return 0
 

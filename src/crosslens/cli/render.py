@@ -188,6 +188,7 @@ class Output:
         print(printable(f"  model      {stats.model}, {stats.dimension} numbers a vector"))
         print(f"  vectors    {stats.vectors:,}")
         print(f"  size       {stats.size / 1e6:.1f} MB, generation {stats.generation}")
+        print(f"  search     {_searched(stats)}")
         for root in stats.roots:
             print(printable(f"  indexed    {root}" + (" (missing)" if root in stats.missing else "")))
 
@@ -311,6 +312,15 @@ def _abbreviated(vector: np.ndarray[Any, Any]) -> str:
 
 def _pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count:,} pictures"
+
+
+def _searched(stats: LibraryStats) -> str:
+    """How a library is searched, in words."""
+    found = stats.approximate
+    if found is None:
+        return "exact"
+    texts = "" if found.recall_of_texts is None else f", of texts {found.recall_of_texts:.3f}"
+    return f"approximate, recall@10 of stored vectors {found.recall_of_stored:.3f}{texts}"
 
 
 def _holds(stats: LibraryStats) -> str:

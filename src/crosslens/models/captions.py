@@ -157,3 +157,11 @@ OTHERS = tuple(_OTHERS.strip().splitlines())
 def captions(scripts: tuple[str, ...]) -> tuple[str, ...]:
     """Texts for a model; in English alone for one that was trained on some scripts only."""
     return ENGLISH if scripts else ENGLISH + OTHERS
+
+
+_TEMPLATES = (
+    *("{}", "a photo of {}", "a close-up of {}", "a drawing of {}", "a blurry photo of {}"),
+    *("my picture of {}", "{} at night", "{} in the snow", "an old photograph of {}"),
+)
+# Over a thousand, for measuring: what people look for lies elsewhere than the pictures.
+PROBES = tuple(template.format(text) for template in _TEMPLATES for text in ENGLISH)
