@@ -1,4 +1,4 @@
-"""Peak memory of files → vectors: 10,000 12-megapixel JPEGs (hard links of 500) against 500 of them.
+"""Peak memory of files → vectors: 10,000 12-megapixel JPEGs against 500; both are hard links of a few.
 
 python benchmarks/memory.py [--model starter]
 """
@@ -18,7 +18,7 @@ from crosslens import Matcher
 from crosslens.encode import Job
 from pictures import write_jpegs
 
-FEW, MANY = 500, 10_000
+DIFFERENT, FEW, MANY = 60, 500, 10_000
 
 
 def peak(model: str, paths: list[str]) -> float:
@@ -38,11 +38,13 @@ def main() -> None:
         print(peak(arguments.model, sorted(str(path) for path in Path(arguments.folder).iterdir())))
         return
     with tempfile.TemporaryDirectory() as folder:
-        few, many = Path(folder) / "few", Path(folder) / "many"
-        few.mkdir(), many.mkdir()
-        paths = write_jpegs(few, FEW, (4000, 3000))
-        for number in range(MANY):
-            os.link(paths[number % FEW], many / f"{number:05}.jpg")
+        few, many, made = (Path(folder) / name for name in ("few", "many", "made"))
+        for below in (few, many, made):
+            below.mkdir()
+        paths = write_jpegs(made, DIFFERENT, (4000, 3000))
+        for below, count in ((few, FEW), (many, MANY)):
+            for number in range(count):
+                os.link(paths[number % DIFFERENT], below / f"{number:05}.jpg")
         peaks = []
         for below in (few, many):
             command = [sys.executable, __file__, "--model", arguments.model, "--folder", str(below)]
