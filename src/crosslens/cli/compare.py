@@ -97,17 +97,14 @@ def _match_page(
     pictures = dict(zip(found.rows.tolist(), found.vectors, strict=True))
     failures = iter(found.failures)
     vectors, bad = embed_each(matcher, list(dict.fromkeys(texts)))
-    rows: list[tuple[float, float] | Failure] = []
-    for row, (image, text) in enumerate(zip(images, texts, strict=True)):
-        if row not in pictures:
-            rows.append(next(failures))
-        elif text in bad:
-            rows.append(Failure(image, bad[text]))
-        else:
-            cosine = float(np.clip(pictures[row] @ vectors[text], -1, 1))
-            p = match_probability([cosine], matcher.spec, match=matcher.match_spec)[0, 1]
-            rows.append((cosine, float(p)))
-    return rows
+    good = [row for row in pictures if texts[row] not in bad]
+    cosines = np.clip([pictures[row] @ vectors[texts[row]] for row in good], -1, 1)
+    p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
+    pairs = dict(zip(good, zip(cosines.tolist(), p.tolist(), strict=True), strict=True))
+    return [
+        pairs.get(row) or (Failure(images[row], bad[texts[row]]) if row in pictures else next(failures))
+        for row in range(len(images))
+    ]
 
 
 def embed(output: Output, sources: Sources, texts: str | None, out: str, run: Run) -> int:
