@@ -12,47 +12,25 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from crosslens import Matcher
-from crosslens.models.catalogue import find_bundle
-from crosslens.towers.openvino import OpenVinoModel, available_cores
+from crosslens.towers.openvino import available_cores
+from limits import Limit, seconds
 from pictures import write_jpegs
 
 SETS = {"224-pixel JPEGs": (1000, (224, 224)), "12-megapixel JPEGs": (100, (4000, 3000))}
-ENCODE_BATCH = 32
 # The pipeline runs for seconds, so that a core that was idle before is awake for most of it.
 REPEATS = 3
 
 
-def seconds(run: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
-
-
-def one_core_matcher(model: str) -> Matcher:
-    """The same model with one stream on one thread."""
-    runtime = OpenVinoModel(find_bundle(model))
-    runtime.concurrency = 1
-    return Matcher(runtime)
-
-
 def measure(name: str, paths: list[str], model: str, rounds: int) -> None:
-    matcher, alone = Matcher(model), one_core_matcher(model)
-    batch = np.stack([matcher.prepare(path, path) for path in paths[:ENCODE_BATCH]])
-    batches = max(8, len(paths) // ENCODE_BATCH)
-    alone.model.image.submit(batch).result()
-    matcher.embed_images(paths[: 4 * ENCODE_BATCH])
+    matcher = Matcher(model)
+    alone = Limit(matcher)
+    matcher.embed_images(paths[:128])
     rows = []
     for _ in range(rounds):
-        decode = seconds(lambda: [matcher.prepare(path, path) for path in paths]) / len(paths)
-        encode = seconds(lambda: [alone.model.image.submit(batch).result() for _ in range(batches)])
-        encode /= batches * ENCODE_BATCH
+        decode, encode = alone.costs(paths)
         whole = REPEATS * len(paths) / seconds(lambda: matcher.embed_images(paths * REPEATS))
         limit = available_cores() / (decode + encode)
         rows.append((decode * 1e3, encode * 1e3, limit, whole, whole / limit))

@@ -96,6 +96,31 @@ def test_results_keep_the_order_of_the_jobs_however_long_each_takes() -> None:
     assert all(map(belongs, results))
 
 
+class Late(Echo):
+    """It reads its batches in threads, and remembers where each was in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = ThreadPoolExecutor(2)
+        self.places: set[int] = set()
+
+    def submit(self, batch: NDArray[Any]) -> Future[Float32]:
+        self.places.add(batch.__array_interface__["data"][0])
+
+        def work() -> Float32:
+            time.sleep(0.001)
+            return batch.astype(np.float32)
+
+        return self.pool.submit(work)
+
+
+def test_the_memory_of_batches_is_used_again_and_never_while_one_runs() -> None:
+    tower = Late()
+    results = list(run(map(good, range(800)), tower, concurrency=2))
+    assert all(map(belongs, results))
+    assert len(tower.places) <= 2 + 3 + 1  # in flight, waiting, filling; and the last one's other half
+
+
 class Shuffling(Echo):
     """Its batches are done in any order."""
 

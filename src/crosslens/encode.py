@@ -51,13 +51,32 @@ class Encoded(Generic[K]):
     error: CrosslensError | None
 
 
+class _Rows:
+    """Memory for the rows of batches, each used again when its batch is done."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._free: list[NDArray[Any]] = []
+
+    def take(self, like: NDArray[Any]) -> NDArray[Any]:
+        """Room for a batch of rows like this one."""
+        free = self._free.pop() if self._free else None
+        if free is not None and free.shape[1:] == like.shape and free.dtype == like.dtype:
+            return free
+        return np.empty((self._batch_size, *like.shape), like.dtype)
+
+    def give_back(self, rows: NDArray[Any]) -> None:
+        self._free.append(rows)
+
+
 @dataclass(slots=True)
 class _Batch(Generic[K]):
     """Results in their order, and the rows still to run. rows[i] belongs to results[slots[i]]."""
 
+    memory: _Rows
     results: list[Encoded[K]] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
-    rows: list[NDArray[Any]] = field(default_factory=list)
+    rows: NDArray[Any] | None = None
     running: list[Future[Float32]] = field(default_factory=list)
 
     def add(self, key: K, row: NDArray[Any] | CrosslensError | None) -> None:
@@ -65,19 +84,21 @@ class _Batch(Generic[K]):
             self.results.append(Encoded(key, None, row))
             return
         if row is not None:
+            if self.rows is None:
+                self.rows = self.memory.take(row)
+            self.rows[len(self.slots)] = row
             self.slots.append(len(self.results))
-            self.rows.append(row)
         self.results.append(Encoded(key, None, None))
 
     def start(self, tower: Tower, parts: int = 1) -> None:
-        if self.rows:
-            pieces = np.array_split(np.stack(self.rows), min(parts, len(self.rows)))
+        if self.rows is not None:
+            pieces = np.array_split(self.rows[: len(self.slots)], min(parts, len(self.slots)))
             self.running = [tower.submit(piece) for piece in pieces]
-            self.rows.clear()
 
     def finish(self) -> list[Encoded[K]]:
-        if self.running:
+        if self.rows is not None:
             vectors, sound = normalise(np.concatenate([part.result() for part in self.running]))
+            self.memory.give_back(self.rows)
             for vector, good, slot in zip(vectors, sound, self.slots, strict=True):
                 error = None if good else EncodingError("the model gave no usable vector for it")
                 self.results[slot] = Encoded(self.results[slot].key, vector if good else None, error)
@@ -147,12 +168,14 @@ def encode(
 
     workers: threads that prepare inputs. batch_size: rows to a batch.
     concurrency: batches that the tower works on at the same time; one more is kept waiting for it.
-    Memory: at most (concurrency + 4) × batch_size prepared inputs.
+    Memory: at most (concurrency + 4) × batch_size prepared inputs. A batch's rows are used again once it is
+    done, so a tower must not keep what it is given.
     Errors raised by `load` that are CrosslensError become that job's result; any other is a fault and
     propagates.
     """
     started: deque[_Batch[K]] = deque()
-    batch: _Batch[K] = _Batch()
+    memory = _Rows(batch_size)
+    batch: _Batch[K] = _Batch(memory)
     size = min(_GROUP, batch_size)
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="crosslens-prepare") as pool,
@@ -161,10 +184,10 @@ def encode(
     ):
         for key, row in chain.from_iterable(groups):
             batch.add(key, row)
-            if len(batch.rows) >= batch_size or len(batch.results) >= 8 * batch_size:
+            if len(batch.slots) >= batch_size or len(batch.results) >= 8 * batch_size:
                 batch.start(tower)
                 started.append(batch)
-                batch = _Batch()
+                batch = _Batch(memory)
                 if len(started) > concurrency + 1:
                     yield from started.popleft().finish()
     batch.start(tower, parts=concurrency)  # the last one is shared out, so that no core waits for it

@@ -58,7 +58,7 @@ class OpenVinoModel:
         self.bundle = bundle
         self._cache = cache
         self._asked_precision = precision
-        self._quantised = quantised
+        self.quantised = quantised
         self._device = device
         self.concurrency = available_cores()
 
@@ -156,12 +156,12 @@ class OpenVinoModel:
         return processor.build()
 
     def _int8(self) -> Path:
-        if self._quantised is None or not self._quantised.is_file():
+        if self.quantised is None or not self.quantised.is_file():
             raise ModelError(
                 f"model {self.spec.name!r} has no int8 image tower yet",
                 f"Make one from pictures like yours: crosslens models quantize {self.spec.name} --images DIR",
             )
-        return self._quantised
+        return self.quantised
 
     def _quantised_graph(self) -> Any:
         return self._core.read_model(self._int8())
@@ -202,7 +202,7 @@ class OpenVinoModel:
 
         device = (self._property("FULL_DEVICE_NAME"), sorted(self._property("OPTIMIZATION_CAPABILITIES")))
         facts = (self.spec, tower, precision, self.concurrency, openvino.__version__, device, len(sources))
-        quantised = str(self._quantised) if tower == "image" and self.precision == "int8" else ""
+        quantised = str(self.quantised) if tower == "image" and self.precision == "int8" else ""
         return hashlib.sha256(repr((*facts, quantised)).encode()).hexdigest()[:32]
 
 
