@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+import ftfy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.clean import CLEANERS
+from crosslens.clean import _SOUND, CLEANERS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ from crosslens.clean import CLEANERS
         ("e\u0301", "é"),
         ("a\x00b\x1b[31mc\ufeff", "abc"),
         ("\x93quoted\x94 \x85", '"quoted" …'),
+        ("schÃ¶n", "schön"),
+        ("the Mona Lisa doesnâ€™t have eyebrows", "the Mona Lisa doesn't have eyebrows"),
     ],
 )
 def test_whitespace_repairs_as_ftfy_does(text: str, clean: str) -> None:
@@ -47,6 +50,12 @@ def test_each_kind_does_what_its_reference_does(kind: str, clean: str) -> None:
 def test_punctuation_alone_is_nothing_to_siglip(text: str) -> None:
     assert CLEANERS["siglip"](text) == ""
     assert text == "▁" or CLEANERS["canonicalize"](text) == ""
+
+
+@given(st.text(st.characters(max_codepoint=0x7F), max_size=40))
+def test_texts_that_skip_the_repair_need_none(text: str) -> None:
+    if _SOUND.fullmatch(text):
+        assert " ".join(ftfy.fix_text(text).split()) == " ".join(text.split())
 
 
 @given(st.text(max_size=40))

@@ -20,15 +20,17 @@ from hypothesis import strategies as st
 
 from crosslens import Library, Matcher
 from crosslens.cli.parse import main
-from crosslens.conditions import Amount, Camera, Condition, Date, Day, Extension, Glob, Has, Near
+from crosslens.conditions import Amount, Camera, Condition, Date, Day, Extension, Glob, Has, Near, Tag
 from crosslens.errors import ImageNotFoundError, QueryError, TextError
-from crosslens.querying import Asked, Page, find, search
+from crosslens.querying import Asked, Page, find, read, search
 from crosslens.store.catalog import Catalog
-from crosslens.store.filters import arranged, fitting, vector_of
+from crosslens.store.filters import Order, fitting, sort_keys, vector_of
 from crosslens.store.records import Entry, ModelRecord
 from crosslens.store.schema import DATABASE, VERSION, open_database
+from crosslens.store.words import matching
 from crosslens.towers.fake import FAKE_SPEC
 from crosslens.types import Facts, Item
+from crosslens.verify import verify
 
 GOLDEN = Path(__file__).parent / "golden"
 EAST = np.array([1, 0, 0, 0], np.float32)
@@ -97,6 +99,11 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     catalog.record(entries, [], FAKE_SPEC.identity, "fake f32")
     yield catalog
     catalog.close()
+
+
+def arranged(catalog: Catalog, ids: list[int], order: Order) -> list[int]:
+    keys = sort_keys(catalog, ids, order)
+    return sorted(keys, key=lambda number: (keys[number], number))
 
 
 def metres(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -224,7 +231,9 @@ def names(library: Library, text: str, **options: Any) -> list[str]:
 def test_plain_words_are_searched_as_ever(library: Library) -> None:
     assert search(library, "a red wall") == library.search("a red wall")
     assert search(library, "red", k=2, kind="text") == library.search("red", k=2, kind="text")
-    assert find(library, Asked("red", without="yellow"), Page()) == library.search("red", without="yellow")
+    assert find(library, Asked(read("red"), without="yellow"), Page()) == library.search(
+        "red", without="yellow"
+    )
     assert find(library, Asked(without="green", image=np.full((4, 4, 3), 255, np.uint8)), Page(3)) == (
         library.search(image=np.full((4, 4, 3), 255, np.uint8), without="green", k=3)
     )
@@ -248,7 +257,7 @@ def test_weights_decide(library: Library) -> None:
     assert names(library, '9*"red" "blue"', k=1) == ["red"]
 
 
-@pytest.mark.parametrize("query", ["blue", '-yellow blue 0.5*"green"'])
+@pytest.mark.parametrize("query", ["blue", "-yellow blue 0.5*green"])
 def test_a_filter_leaves_the_order_and_gives_k(library: Library, query: str) -> None:
     everything = search(library, query, k=99)
     for filter_ in ("path:new", "before:2018", "ext:png", "date:2016..2018", "path:nowhere", "-path:old"):
@@ -331,8 +340,8 @@ def test_a_service_takes_no_files(library: Library, tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundError):
         search(library, "~nowhere.png")
     with pytest.raises(QueryError, match="files are not opened here"):
-        find(library, Asked(f"~{tmp_path}/pictures/old/red.png", files=False), Page())
-    assert find(library, Asked("~#1", files=False), Page(1))[0].id == 1
+        find(library, Asked(read(f"~{tmp_path}/pictures/old/red.png"), files=False), Page())
+    assert find(library, Asked(read("~#1"), files=False), Page(1))[0].id == 1
 
 
 # -- libraries of version 1 -----------------------------------------------------------------------
@@ -359,6 +368,26 @@ def test_a_library_of_version_1_is_read_as_it_is(old: Path) -> None:
     catalog.close()
     with contextlib.closing(open_database(old, create=False)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+def test_a_library_of_version_2_is_read_as_it_is_and_brought_up_to_date(tmp_path: Path) -> None:
+    shutil.copy(GOLDEN / "library-version-2.sqlite3", tmp_path / DATABASE)
+    catalog = Catalog(tmp_path)
+    assert fitting(catalog, "image", [(Camera("pixel"), False)]).tolist() == [1, 3]
+    assert matching(catalog, "image", "red").tolist() == []
+    for condition in (Tag("family"), Has("tag"), Has("caption")):
+        with pytest.raises(QueryError, match=r"tags and captions\. .*crosslens index"):
+            fitting(catalog, "image", [(condition, False)])
+    items = list(catalog.all_items())
+    catalog.close()
+    with contextlib.closing(Catalog(tmp_path, create=True)) as catalog:
+        assert list(catalog.all_items()) == items
+        assert fitting(catalog, "image", [(Camera("pixel"), False)]).tolist() == [1, 3]
+        assert matching(catalog, "image", "holiday").tolist() == [2]
+        assert sorted(matching(catalog, "image", "red")) == [1, 3]
+        assert matching(catalog, "text", "a RED wall").tolist() == [5]
+        assert fitting(catalog, "image", [(Has("tag"), False)]).tolist() == []
+    assert verify(tmp_path).clean
 
 
 def test_a_library_of_version_1_is_brought_up_to_date(old: Path) -> None:
@@ -388,7 +417,7 @@ def command_line(library: Library, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     opened = Library.open
-    monkeypatch.setattr(Library, "open", lambda folder, **_: opened(folder, library.matcher))
+    monkeypatch.setattr(Library, "open", lambda folder, *_, **__: opened(folder, library.matcher))
     return str(library.folder)
 
 

@@ -60,12 +60,12 @@ def test_words_around_operators_are_one_phrase() -> None:
 @pytest.mark.parametrize(
     ("text", "term"),
     [
-        ("-people", Phrase("people", WITHOUT_WEIGHT)),
+        ("-people", Phrase("people", WITHOUT_WEIGHT, quoted=False)),
         ('-"wet fur"', Phrase("wet fur", WITHOUT_WEIGHT)),
         ('"wet fur"', Phrase("wet fur")),
         ('1.5*"wet fur"', Phrase("wet fur", 1.5)),
-        ("2*wet", Phrase("wet", 2.0)),
-        ("-2*wet", Phrase("wet", -2.0)),
+        ("2*wet", Phrase("wet", 2.0, quoted=False)),
+        ("-2*wet", Phrase("wet", -2.0, quoted=False)),
         ('"say \\"hi\\" \\\\ there"', Phrase('say "hi" \\ there')),
         ("~dog.jpg", Picture("dog.jpg")),
         ("-~./dog.jpg", Picture("./dog.jpg", WITHOUT_WEIGHT)),
@@ -73,7 +73,7 @@ def test_words_around_operators_are_one_phrase() -> None:
         ("~#12", Picture(12)),
         ('~"#12"', Picture("#12")),
         ("~C:\\dog.jpg", Picture("C:\\dog.jpg")),
-        ("-\\-x", Phrase("-x", WITHOUT_WEIGHT)),
+        ("-\\-x", Phrase("-x", WITHOUT_WEIGHT, quoted=False)),
     ],
 )
 def test_terms(text: str, term: Phrase | Picture) -> None:
@@ -110,7 +110,7 @@ def test_the_query_of_the_design_is_read() -> None:
         "-ext:heic size:>2mb near:48.85,2.35,5km camera:pixel kind:text"
     )
     assert query.words == "two dogs on a beach"
-    assert query.terms == (Phrase("people", -0.5), Phrase("wet fur", 1.5), Picture("./dog.jpg"))
+    assert query.terms == (Phrase("people", -0.5, quoted=False), Phrase("wet fur", 1.5), Picture("./dog.jpg"))
     assert query.kind == "text"
     assert query.filters == (
         Filter(Date("after", Day(2023, 5))),

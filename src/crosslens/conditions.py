@@ -224,10 +224,20 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag, or one below it, in any case: "people" holds for "People/Anna"."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"tag:{quoted_if_needed(self.text)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Has:
     """A fact that is known of a picture."""
 
-    fact: Literal["date", "place", "camera"]
+    fact: Literal["date", "place", "camera", "caption", "tag"]
 
     def __str__(self) -> str:
         return f"has:{self.fact}"
@@ -243,7 +253,7 @@ class Kind:
         return f"kind:{self.kind}"
 
 
-Condition: TypeAlias = Date | Amount | Glob | Extension | Near | Camera | Has | Kind
+Condition: TypeAlias = Date | Amount | Glob | Extension | Near | Camera | Tag | Has | Kind
 
 
 def plain(number: float) -> str:

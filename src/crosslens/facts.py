@@ -1,4 +1,4 @@
-"""What a picture's EXIF says of it: when and where it was taken, and with which camera.
+"""What a picture's file says of it: when and where it was taken, with which camera, and what it shows.
 
 Only the header is read, no pixel decoded. EXIF is written by thousands of programs, many of them wrong: what
 cannot be true counts as not said, and nothing here ever fails a picture.
@@ -16,6 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from crosslens.inputs import Limits, opened
+from crosslens.metadata import metadata_of
 from crosslens.types import Facts
 
 T = TypeVar("T")
@@ -30,9 +31,13 @@ _LONGEST_NAME = 100
 
 def facts_of(picture: bytes | Image.Image) -> Facts:
     """Facts from the bytes of an image file or an open picture; all None for what says nothing."""
-    exif = _told(lambda: _exif(picture)) or Image.Exif()
+    image = _told(lambda: opened(picture, "", Limits()))
+    exif = (image and _told(lambda: _exif(image))) or Image.Exif()
     latitude, longitude = _told(lambda: _place(exif.get_ifd(_GPS_IFD))) or (None, None)
-    return Facts(_told(lambda: _taken(exif)), latitude, longitude, _told(lambda: _camera(exif)))
+    caption, keywords = (None, ()) if image is None else metadata_of(image, exif)
+    return Facts(
+        _told(lambda: _taken(exif)), latitude, longitude, _told(lambda: _camera(exif)), caption, keywords
+    )
 
 
 def _told(read: Callable[[], T]) -> T | None:
@@ -42,8 +47,7 @@ def _told(read: Callable[[], T]) -> T | None:
     return None
 
 
-def _exif(picture: bytes | Image.Image) -> Image.Exif:
-    image = opened(picture, "", Limits())
+def _exif(image: Image.Image) -> Image.Exif:
     exif = Image.Exif()
     if data := image.info.get("exif"):
         # `getexif` would decode a PNG to its end for it.

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
@@ -28,9 +28,10 @@ from crosslens.indexing import IndexRun, OnProgress, check_sources
 from crosslens.inputs import several
 from crosslens.matcher import Compute, Matcher
 from crosslens.models.captions import PROBES
+from crosslens.querying import Asked, Page, find
 from crosslens.remembered import check_model, matcher_of, record_of, remembered
 from crosslens.search.backend import Allowed
-from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
+from crosslens.search.language import Query
 from crosslens.searching import Searching
 from crosslens.stats import library_stats
 from crosslens.store.catalog import Catalog
@@ -141,9 +142,17 @@ class Library:
         )
         with self._filling() as catalog:
             report = IndexRun(catalog, self.matcher, on_progress).run(paths, text_column)
-            kind = self._kind(None)  # made now, so that the first search need not
-            self._searching.build(self.matrix(kind), self._model(), kind, self._probes)
+        self.prepare()
         return report
+
+    def prepare(self) -> None:
+        """Make what searches need and is not there yet, so that the first one need not.
+
+        Others may write and search meanwhile. `index` does it; it is needed after many calls of `add`.
+        """
+        for kind in get_args(Modality):
+            if self._existing().holds(kind):
+                self._searching.build(self.matrix(kind), self._model(), kind, self._probes)
 
     def add(
         self,
@@ -236,15 +245,8 @@ class Library:
             raise QueryError(
                 f"the text to search for is {type(text).__name__}", "Use search_many for several"
             )
-        kind = self._kind(kind)
-        covariance = self.matrix(kind).covariance
-        terms = [] if text is None else [Term(self.matcher.embed_texts(text)[0], 1.0)]
-        if image is not None:
-            terms.append(Term(self.matcher.embed_images([image])[0], 1.0))
-        if without is not None:
-            terms += [Term(vector, WITHOUT_WEIGHT) for vector in self.matcher.embed_texts(without)]
-        query = mix(terms, covariance)
-        return self._hits(query[None], k, kind)[0]
+        query = Query() if text is None else Query(text or " ")  # an empty one is refused where texts are
+        return find(self, Asked(query, image, without, kind), Page(k))
 
     def search_many(self, texts: Sequence[str], k: int = 10, kind: Modality | None = None) -> list[list[Hit]]:
         """`search(text, k=k, kind=kind)` for many texts at once, faster than one by one; a list to a text."""

@@ -7,27 +7,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
 
 from crosslens.arguments import whole
 from crosslens.conditions import Condition, Kind
-from crosslens.errors import QueryError
+from crosslens.errors import LibraryModelError, QueryError
 from crosslens.matcher import Matcher
 from crosslens.search.backend import Allowed
+from crosslens.search.fusion import fuse
 from crosslens.search.language import Phrase, Picture, Query, parse
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.store.catalog import Catalog
-from crosslens.store.filters import arranged, fitting, vector_of
+from crosslens.store.filters import Order, fitting, sort_keys, vector_of
 from crosslens.store.vectors import Matrix
+from crosslens.store.words import matching
 from crosslens.types import Float32, Hit, ImageInput, Int64, Modality
 
 Sort: TypeAlias = Literal["score", "date", "path"]
+# Results by meaning that are fused with those by words.
+_DEPTH = 200
 
 
 class Searched(Protocol):
     """What a search needs of a library; `library.Library` has it."""
 
+    @property
+    def folder(self) -> Path: ...  # noqa: D102
     @property
     def matcher(self) -> Matcher: ...  # noqa: D102
     def matrix(self, kind: Modality) -> Matrix: ...  # noqa: D102
@@ -59,12 +68,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What to look for. text: a line of the query language; image, without, kind: as in `Library.search`.
+    """What to look for. image, without, kind: as in `Library.search`.
 
     files: whether "~" may name a file, and not only an item.
     """
 
-    text: str | None = None
+    query: Query = Query()  # noqa: RUF009 (frozen)
     image: ImageInput | None = None
     without: str | Sequence[str] | None = None
     kind: Modality | None = None
@@ -72,7 +81,7 @@ class Asked:
 
 
 def search(
-    library: Searched,
+    library: Searched | Sequence[Searched],
     text: str,
     *,
     k: int = 10,
@@ -82,31 +91,124 @@ def search(
 ) -> list[Hit]:
     """What a line of the query language asks for (docs/query.md), k results after the first `offset`.
 
+    library: one, or several of the same model, whose results are merged; each hit then names its library.
     sort: see `Page`. kind: as in `Library.search`. Scores are NaN where filters alone were given.
     Fewer than k come back only when no more fit.
     Raises QueryError, its QuerySyntaxError for what cannot be read; TextError, ImageError,
     LibraryNotFoundError.
     """
-    return find(library, Asked(text, kind=kind), Page(k, offset, sort))
+    return find(library, Asked(read(text), kind=kind), Page(k, offset, sort))
 
 
-def find(library: Searched, asked: Asked, page: Page) -> list[Hit]:
+def read(text: str) -> Query:
+    """A line of the query language. One without anything in it counts as a text that is empty."""
+    query = parse(text)
+    return Query(text or " ") if query == Query() else query
+
+
+def find(library: Searched | Sequence[Searched], asked: Asked, page: Page) -> list[Hit]:
     """`search` for what may also be a picture, or texts that should not be there. Raises what it raises."""
-    query = Query() if asked.text is None else parse(asked.text)
-    if query == Query() and asked.text is not None:
-        library.matcher.embed_texts([asked.text])  # raises what is wrong with an empty text
-    kind = library._kind(_one_kind(query, asked.kind))
+    libraries = list(library) if isinstance(library, Sequence) else [library]
+    query = asked.query
+    several = len(libraries) > 1
     conditions = _conditions(query)
-    if not query.words and asked.image is None and not any(term.weight > 0 for term in query.terms):
+    alone = not query.words and asked.image is None and not any(term.weight > 0 for term in query.terms)
+    kind = _kind(libraries, _one_kind(query, asked.kind))
+    if alone:
         _check_filters_alone(query, asked)
-        return _listed(library, fitting(library._existing(), kind, conditions), page)
-    allowed = fitting(library._existing(), kind, conditions) if conditions else None
-    mixed = mix(_terms(library, query, asked), library.matrix(kind).covariance)
-    hits = library._hits(mixed[None], page.offset + page.k, kind, allowed)[0][page.offset :]
-    if page.sort == "score":
-        return hits
-    by_id = {hit.id: hit for hit in hits}
-    return [by_id[number] for number in arranged(library._existing(), list(by_id), page.sort)]
+    parts = []
+    for one in libraries:
+        if not several or one._existing().holds(kind):
+            catalog = one._existing()
+            allowed = fitting(catalog, kind, conditions) if conditions or alone else None
+            parts.append(_Part(one, kind, allowed, str(one.folder) if several else None))
+    if alone:
+        return _listed(parts, page)
+    vector = mix(_terms(libraries, query, asked), _covariance(parts))
+    last = page.offset + page.k
+    hits = _fused(parts, vector, query, last)[page.offset : last]
+    return [hit for _, hit in (hits if page.sort == "score" else _arranged(parts, hits, page.sort))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A library, and among which of its items to look: ids, None for all. name: to tell it from others."""
+
+    library: Searched
+    kind: Modality
+    allowed: Int64 | None
+    name: str | None
+
+    def nearest(self, vector: Float32, k: int, allowed: Int64 | None) -> list[Hit]:
+        return self.named(self.library._hits(vector[None], k, self.kind, allowed)[0])
+
+    def named(self, hits: list[Hit]) -> list[Hit]:
+        return hits if self.name is None else [replace(hit, library=self.name) for hit in hits]
+
+
+# A result as (number of its part, hit); several libraries may number items alike.
+_Found: TypeAlias = tuple[int, Hit]
+
+
+def _kind(libraries: Sequence[Searched], kind: Modality | None) -> Modality:
+    """What to look for; pictures, unless only texts are there. Raises QueryError for what none holds."""
+    wanted: set[Modality] = {one._kind(None) for one in libraries} if len(libraries) > 1 else set()
+    if kind is None and wanted:
+        return "image" if "image" in wanted else "text"
+    holds = next((one for one in libraries if kind and one._existing().holds(kind)), libraries[0])
+    return holds._kind(kind)
+
+
+def _covariance(parts: Sequence[_Part]) -> Float32:
+    """Of all vectors together, so that terms are mixed alike in all libraries."""
+    matrices = [part.library.matrix(part.kind) for part in parts]
+    if len(matrices) == 1:
+        return matrices[0].covariance
+    weights = np.array([max(1, len(matrix.ids)) for matrix in matrices], np.float32)
+    covariance: Float32 = np.average([m.covariance for m in matrices], axis=0, weights=weights)
+    return covariance.astype(np.float32)
+
+
+def _nearest(parts: Sequence[_Part], vector: Float32, k: int) -> list[_Found]:
+    found = [
+        (number, hit) for number, part in enumerate(parts) for hit in part.nearest(vector, k, part.allowed)
+    ]
+    return found if len(parts) == 1 else sorted(found, key=lambda row: (-row[1].score, row[0], row[1].id))[:k]
+
+
+def _fused(parts: Sequence[_Part], vector: Float32, query: Query, last: int) -> list[_Found]:
+    """The best by meaning and, where words are quoted, by words that stand there; scores by meaning.
+
+    At least `last` where there are as many.
+    """
+    quoted = [term for term in query.terms if isinstance(term, Phrase) and term.quoted and term.weight > 0]
+    depth = _DEPTH * -(-last // _DEPTH)  # the same for all pages that lie within it
+    literal = [
+        (term.weight, [(number, int(one)) for one in ids[:depth]])
+        for term in quoted
+        for number, part in enumerate(parts)
+        if len(ids := matching(part.library._existing(), part.kind, term.text, part.allowed))
+    ]
+    if not literal:
+        return _nearest(parts, vector, last)
+    hits = {(number, hit.id): hit for number, hit in _nearest(parts, vector, depth)}
+    order = fuse([(1.0, list(hits)), *literal])[:last]
+    for number, part in enumerate(parts):
+        others = sorted(one for where, one in order if where == number and (where, one) not in hits)
+        if others:
+            found = part.nearest(vector, len(others), np.array(others, np.int64))
+            hits |= {(number, hit.id): hit for hit in found}
+    return [(key[0], hits[key]) for key in order if key in hits]
+
+
+def _arranged(parts: Sequence[_Part], hits: Sequence[_Found], order: Order) -> list[_Found]:
+    keys: dict[tuple[int, int], float | str] = {}
+    for number, part in enumerate(parts):
+        ids = [hit.id for where, hit in hits if where == number]
+        found = sort_keys(part.library._existing(), ids, order)
+        keys |= {(number, one): key for one, key in found.items()}
+    there = [(number, hit) for number, hit in hits if (number, hit.id) in keys]
+    return sorted(there, key=lambda row: (keys[row[0], row[1].id], row[0], row[1].id))
 
 
 def _one_kind(query: Query, kind: Modality | None) -> Modality | None:
@@ -128,30 +230,57 @@ def _conditions(query: Query) -> list[tuple[Condition, bool]]:
     return [(f.condition, f.negated) for f in query.filters if not isinstance(f.condition, Kind)]
 
 
-def _listed(library: Searched, ids: Int64, page: Page) -> list[Hit]:
+def _listed(parts: Sequence[_Part], page: Page) -> list[Hit]:
     """A page of what filters let through, without scores."""
-    catalog = library._existing()
-    ordered = arranged(catalog, ids.tolist(), "date" if page.sort == "score" else page.sort)
-    rows = catalog.items(ordered[page.offset : page.offset + page.k])
-    return [row.hit(float("nan")) for row in rows]
+    order: Order = "date" if page.sort == "score" else page.sort
+    rows: list[tuple[float | str, int, int]] = []
+    for number, part in enumerate(parts):
+        ids = [] if part.allowed is None else part.allowed.tolist()
+        keys = sort_keys(part.library._existing(), ids, order)
+        rows += [(key, number, one) for one, key in keys.items()]
+    rows.sort()
+    hits = []
+    for _, number, one in rows[page.offset : page.offset + page.k]:
+        found = [row.hit(float("nan")) for row in parts[number].library._existing().items([one])]
+        hits += parts[number].named(found)
+    return hits
 
 
-def _terms(library: Searched, query: Query, asked: Asked) -> list[Term]:
+def _terms(libraries: Sequence[Searched], query: Query, asked: Asked) -> list[Term]:
+    matcher = libraries[0].matcher
+    for other in libraries[1:]:
+        check_same_model(libraries[0], other)
     phrases = [Phrase(query.words)] if query.words else []
     phrases += [term for term in query.terms if isinstance(term, Phrase)]
-    vectors = library.matcher.embed_texts([phrase.text for phrase in phrases]) if phrases else ()
+    vectors = matcher.embed_texts([phrase.text for phrase in phrases]) if phrases else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
     pictures = [term for term in query.terms if isinstance(term, Picture)]
-    terms += [Term(_picture(library, term, files=asked.files), term.weight) for term in pictures]
+    terms += [Term(_picture(libraries, term, files=asked.files), term.weight) for term in pictures]
     if asked.image is not None:
-        terms.append(Term(library.matcher.embed_images([asked.image])[0], 1.0))
+        terms.append(Term(matcher.embed_images([asked.image])[0], 1.0))
     if asked.without is not None:
-        terms += [Term(vector, WITHOUT_WEIGHT) for vector in library.matcher.embed_texts(asked.without)]
+        terms += [Term(vector, WITHOUT_WEIGHT) for vector in matcher.embed_texts(asked.without)]
     return terms
 
 
-def _picture(library: Searched, picture: Picture, *, files: bool) -> Float32:
+def check_same_model(one: Searched, other: Searched) -> None:
+    """Raise LibraryModelError for libraries of different models: their vectors cannot be compared."""
+    first, second = one.matcher, other.matcher
+    if first.spec.identity != second.spec.identity:
+        raise LibraryModelError(
+            f"library {other.folder} was made with model {second.spec.name!r} ({second.spec.identity[:12]}), "
+            f"library {one.folder} with {first.spec.name!r} ({first.spec.identity[:12]}): "
+            "they cannot be searched together",
+            "Search them one by one",
+        )
+
+
+def _picture(libraries: Sequence[Searched], picture: Picture, *, files: bool) -> Float32:
+    library = libraries[0]
     if isinstance(picture.source, int):
+        if len(libraries) > 1:
+            problem = f"~#{picture.source} is the number of an item in one library, and several are searched"
+            raise QueryError(problem, "Name its file: ~dog.jpg")
         return vector_of(library._existing(), picture.source, library.matcher.spec.identity)
     if not files:
         problem = f"~{picture.source} is a file, and files are not opened here"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from crosslens.search.ann import LEAST_ROWS, AnnFacts, Approximate, build, extend
+from crosslens.search.ann import LEAST_ROWS, MOST_GROWTH, AnnFacts, Approximate, build, extend
 from crosslens.search.backend import SearchBackend
 from crosslens.search.exact import Exact
 from crosslens.search.tuning import Recall, Setting
@@ -64,9 +64,11 @@ class Searching:
         if len(matrix.ids) < LEAST_ROWS:
             place.forget_older(matrix.stamp)
             return None
-        if isinstance(self._current(matrix, place).backend, Exact):
+        if isinstance(self._current(matrix, place).backend, Exact) and not _is_vain(matrix, place):
             made = _make(matrix, place, probes())
-            if made is not None:
+            if made is None:
+                place.give_up(matrix)
+            else:
                 with self._lock:
                     self._found[model.identity, kind] = _Found(matrix.stamp, made, _state(place, matrix))
         return self.facts(matrix, model, kind)
@@ -102,6 +104,11 @@ class Searching:
         with self._lock:
             self._found[key] = now
         return now
+
+
+def _is_vain(matrix: Matrix, place: CodesPlace) -> bool:
+    """Whether no setting was good enough before, and the library has not grown much since."""
+    return len(matrix.ids) <= (1 + MOST_GROWTH) * place.gave_up_at(matrix)
 
 
 def _state(place: CodesPlace, matrix: Matrix) -> tuple[int, int] | None:

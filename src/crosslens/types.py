@@ -41,13 +41,16 @@ class Facts:
     """What a picture's EXIF says of it; None where it does not.
 
     taken: YYYY-MM-DDTHH:MM:SS, by the clock of the camera. latitude, longitude: degrees, north and east
-    positive, both or neither. camera: its maker and model.
+    positive, both or neither. camera: its maker and model. caption: what it says that it shows; keywords: of
+    its own (EXIF, IPTC, XMP).
     """
 
     taken: str | None = None
     latitude: float | None = None
     longitude: float | None = None
     camera: str | None = None
+    caption: str | None = None
+    keywords: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Hit:
     score: cosine between the query and the item, in [-1, 1].
     online: False while the folder it came from is missing (an unplugged disk).
     width, height: pixels after EXIF orientation, 0 for a text. size: bytes. modified: seconds since the
-    epoch. text: what was found, None for a picture.
+    epoch. text: what was found, None for a picture. library: the folder of its library where several were
+    searched, else None.
     """
 
     id: int
@@ -78,6 +82,7 @@ class Hit:
     size: int
     modified: float
     text: str | None = None
+    library: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from crosslens.store.lock import writer_lock
 from crosslens.store.paths import ADDED, from_sql
 from crosslens.store.schema import DATABASE, explained, open_database
 from crosslens.store.snapshot import stamp_of
+from crosslens.store.tags import rebuild_words, wrong_words
 from crosslens.store.vectors import CODES, derived_size
 from crosslens.types import Progress
 from crosslens.verify import UNUSED, Findings, Verification, verify
@@ -259,6 +260,8 @@ def compact(folder: Path) -> Compaction:
                 table: db.execute(f"DELETE FROM {table} WHERE {UNUSED}").rowcount
                 for table in (*_about_contents(db), "contents")
             }
+            if wrong_words(db):
+                rebuild_words(db)
         with catalog.reading() as db:
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -22,6 +22,7 @@ from crosslens.errors import LibraryDamagedError
 from crosslens.store.paths import ADDED, from_sql, is_below, text_hash
 from crosslens.store.schema import DATABASE, MIGRATIONS, open_database
 from crosslens.store.snapshot import stamp_of
+from crosslens.store.tags import wrong_words
 
 _PAGE = 4096
 # Of one kind, so many are named; of the others, how many there are.
@@ -271,6 +272,14 @@ def _others(db: sqlite3.Connection, _findings: Findings, _checked: dict[str, int
                 pass
 
 
+def _words(db: sqlite3.Connection, findings: Findings, _checked: dict[str, int]) -> None:
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
+        for number in wrong_words(db):
+            what = f"item {number}: the index of words does not agree with its name, caption and tags"
+            where = f"Nothing is lost: crosslens compact -L {findings.folder} makes it anew"
+            findings.add("items whose words are not in the index", what, where)
+
+
 def _derived(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]) -> None:
     checked["derived folders"] = len(current(findings.folder, stamp_of(db)))
     for what in damaged_files(db, findings.folder):
@@ -279,7 +288,7 @@ def _derived(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]
         findings.vector(number, "its vector is not the one that was written")
 
 
-_CHECKS = (_database, _tables, _facts, _contents, _roots, _items, _vectors, _others, _derived)
+_CHECKS = (_database, _tables, _facts, _contents, _roots, _items, _vectors, _others, _words, _derived)
 
 
 def _counted(rows: Iterator[Any], checked: dict[str, int], kind: str) -> Iterator[Any]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from crosslens.certificate import Certificate, Run
 from crosslens.cli.fetching import FetchBar, FetchLines, megabytes
-from crosslens.cli.render import Output, printable
+from crosslens.cli.hitview import printable
+from crosslens.cli.render import Output
 from crosslens.models.bundle import Bundle
 from crosslens.models.entry import SOURCES, STARTER, Entry
 from crosslens.models.files import Pulled, Removed

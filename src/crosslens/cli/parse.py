@@ -9,15 +9,14 @@ import sys
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Optional, cast, get_args
+from typing import Annotated, Optional
 
 import typer
 
 import crosslens
-from crosslens.cli import call, common, compare, models, tidy, upkeep
+from crosslens.cli import call, common, compare, models, searching, tagging, tidy, upkeep
 from crosslens.cli.render import Output
 from crosslens.errors import CrosslensError, QuerySyntaxError
-from crosslens.querying import Page, Sort
 
 app = typer.Typer(
     name="crosslens",
@@ -45,6 +44,7 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another dev
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
 app.command()(tidy.duplicates)
+tagging.register(app)
 upkeep.register(app)
 
 
@@ -86,54 +86,7 @@ def index(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     raise typer.Exit(call.index(Output(json=json), library, what, run, strict=strict))
 
 
-@app.command()
-def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
-    text: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Argument(metavar="[TEXT]", help="What to look for, in words; operators are in docs/query.md."),
-    ] = None,
-    image: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--image", metavar="FILE", help="Look for pictures like this one."),
-    ] = None,
-    without: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--without", metavar="TEXT", help="What should not be in them; may be repeated."),
-    ] = None,
-    queries: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--queries", metavar="FILE", help="Many searches: one text a line; '-' reads standard input."
-        ),
-    ] = None,
-    texts: Annotated[bool, typer.Option("--texts", help="Find texts instead of pictures.")] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
-    offset: Annotated[int, typer.Option(min=0, help="How many of the best to pass over.")] = 0,
-    sort: Annotated[
-        str, typer.Option(help="Order of the results: score, date (latest first) or path.")
-    ] = "score",
-    library: LibraryOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a search, each on its line.")
-    ] = False,
-    thumbnails: Annotated[bool, typer.Option(help="Show small pictures, in a terminal.")] = True,
-) -> None:
-    """Find pictures by words, by a picture, or by both."""
-    output = Output(json=json, thumbnails=thumbnails)
-    if queries is not None and (text or image or without or offset or sort != "score"):
-        raise typer.BadParameter(
-            "--queries stands alone: give no TEXT, --image, --without, --offset or --sort"
-        )
-    if sort not in get_args(Sort):
-        raise typer.BadParameter(f"--sort is one of {', '.join(get_args(Sort))}")
-    if image and len(image) > 1:
-        raise typer.BadParameter("--image can be given once")
-    if queries is not None:
-        raise typer.Exit(call.search_many(output, library, queries, k, texts=texts))
-    words = " ".join(text) if text else None
-    query = call.Query(words, image[0] if image else None, without or [])
-    page = Page(k, offset, cast(Sort, sort))
-    raise typer.Exit(call.search(output, library, query, page, texts=texts))
+app.command()(searching.search)
 
 
 @app.command()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from crosslens.cli.hitview import as_text, hit_fields, hit_table, printable
 from crosslens.cli.progress import ProgressBar, ProgressLines, console
 from crosslens.probability import softmax_confidence
 from crosslens.types import Failure, Hit, IndexReport, Label, LibraryStats, Progress
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     from crosslens.bench import Figure
     from crosslens.doctor import Checkup
+    from crosslens.grouping import Group
     from crosslens.matcher import Matcher
     from crosslens.types import Float32
-
-_THUMBNAIL_ROWS = 6
 
 
 class Output:
@@ -88,12 +87,11 @@ class Output:
     def hits(self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False) -> None:
         """What a search found. many: it is one of several, so plain lines begin with the query."""
         if self._json:
-            found = [asdict(hit) | {"score": None if isnan(hit.score) else hit.score} for hit in hits]
-            self._object({"query": query, "hits": found})
+            self._object({"query": query, "hits": [hit_fields(hit) for hit in hits]})
         elif not hits:
             print("nothing found")
         elif self._tables:
-            self._print(self._hit_table(query, hits))
+            self._print(hit_table(query, hits, thumbnails=self._thumbnails))
         else:
             for hit in hits:
                 asked = printable(query["text"]) + "\t" if many else ""
@@ -101,6 +99,22 @@ class Output:
                 text = "" if hit.text is None else f"\t{printable(hit.text)}"
                 score = "-" if isnan(hit.score) else f"{hit.score:.4f}"
                 print(f"{asked}{score}\t{printable(hit.path)}{text}{offline}")
+
+    def groups(self, query: dict[str, str], groups: Sequence[Group]) -> None:
+        """What a search found, in groups."""
+        if self._json:
+            found = [
+                {"key": group.key, "more": group.more, "hits": [hit_fields(hit) for hit in group.hits]}
+                for group in groups
+            ]
+            self._object({"query": query, "groups": found})
+            return
+        if not groups:
+            print("nothing found")
+        for group in groups:
+            more = ", and more" if group.more else ""
+            print(printable(f"{group.key or 'not known'} ({len(group.hits)}{more})"))
+            self.hits(query, group.hits)
 
     def scores(
         self, matcher: Matcher, image: str, vector: Float32, texts: Float32, names: Sequence[str]
@@ -129,7 +143,7 @@ class Output:
         table.add_row("(the picture)", _abbreviated(vector), "", "")
         for row, text_vector in zip(rows, texts, strict=True):
             table.add_row(
-                _text(str(row["text"])),
+                as_text(str(row["text"])),
                 _abbreviated(text_vector),
                 f"{row['similarity']:.4f}",
                 f"{row['confidence']:.1%}",
@@ -202,7 +216,7 @@ class Output:
     def item(self, item: Hit) -> None:
         """One item of a list."""
         if self._json:
-            self._object({name: value for name, value in asdict(item).items() if name != "score"})
+            self._object({name: value for name, value in hit_fields(item).items() if name != "score"})
         else:
             text = "" if item.text is None else f"\t{printable(item.text)}"
             print(f"{item.id}\t{printable(item.path)}{text}" + ("" if item.online else "\t(offline)"))
@@ -247,27 +261,6 @@ class Output:
         for failure in failures:
             print(printable(f"  {failure.path}: {failure.reason}"))
 
-    def _hit_table(self, query: dict[str, str], hits: Sequence[Hit]) -> RenderableType:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-        table.title = _text(", ".join(f"{name} {value!r}" for name, value in query.items()))
-        table.add_column("", justify="right")
-        table.add_column("score", justify="right")
-        thumbnail = _thumbnailer() if self._thumbnails else None
-        if thumbnail:
-            table.add_column("")
-        table.add_column("text" if hits[0].text else "picture", overflow="fold")
-        for number, hit in enumerate(hits, 1):
-            about = f"{hit.path}\n" + (hit.text or f"{hit.width} × {hit.height}")
-            about += "" if hit.online else ", offline"
-            score = "-" if isnan(hit.score) else f"{hit.score:.3f}"
-            cells: list[RenderableType] = [str(number), score]
-            if thumbnail:
-                cells.append(thumbnail(hit.path) if hit.text is None and os.path.isabs(hit.path) else "")
-            table.add_row(*cells, _text(about))
-        return table
-
     def _print(self, renderable: RenderableType) -> None:
         console().print(renderable)
 
@@ -275,35 +268,6 @@ class Output:
     def _object(value: dict[str, Any]) -> None:
         # ASCII, because a path may hold bytes that are no text and JSON must be UTF-8.
         print(json.dumps(value))
-
-
-def printable(text: str) -> str:
-    """Text from outside with control characters shown as escapes, so that no file name steers a terminal."""
-    return "".join(
-        c if c.isprintable() or 0xDC80 <= ord(c) <= 0xDCFF else c.encode("unicode_escape").decode()
-        for c in text
-    )
-
-
-def _text(text: str) -> Any:
-    from rich.text import Text
-
-    return Text("\n".join(map(printable, text.split("\n"))))
-
-
-def _thumbnailer() -> Any:
-    """Make thumbnails of files: a function of a path. What the terminal can is found out at the import."""
-    from textual_image.renderable import Image
-
-    def thumbnail(path: str) -> Any:
-        try:
-            from crosslens.decode import decode
-
-            return Image(decode(path, path, shrink_to=128).image, width="auto", height=_THUMBNAIL_ROWS)
-        except Exception:  # moved, deleted or damaged since it was indexed
-            return "not there" if not os.path.lexists(path) else "unreadable"
-
-    return thumbnail
 
 
 def _abbreviated(vector: np.ndarray[Any, Any]) -> str:

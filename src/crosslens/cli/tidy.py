@@ -11,7 +11,8 @@ from typing import Annotated, Optional
 import typer
 
 from crosslens.cli.common import watched
-from crosslens.cli.render import Output, printable
+from crosslens.cli.hitview import printable
+from crosslens.cli.render import Output
 from crosslens.duplicates import Cluster, find_duplicates
 from crosslens.library import Library
 from crosslens.types import Progress

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from crosslens.cli.render import Output, printable
+from crosslens.cli.hitview import printable
+from crosslens.cli.render import Output
 
 if TYPE_CHECKING:
     from crosslens.transfer import Export, Import

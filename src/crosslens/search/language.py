@@ -26,14 +26,17 @@ _LONGEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A phrase beside the words of a query. weight: of `search.query.Term`; negative pushes away."""
+    """A phrase beside the words of a query. weight: of `search.query.Term`; negative pushes away.
+
+    quoted: looked for in captions, tags and names, too.
+    """
 
     text: str
     weight: float = 1.0
+    quoted: bool = True
 
     def __str__(self) -> str:
-        bare = self.weight < 0 and self.text.isascii() and self.text.isalpha()
-        return _weighted(self.weight, self.text if bare else quote(self.text))
+        return _weighted(self.weight, quote(self.text) if self.quoted else _escaped(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ class _Reader:
         if self._next() == '"':
             return Phrase(self._quoted("a phrase"), value)
         word = self._word()
-        return Phrase(word, value) if away or weight is not None else word
+        return Phrase(word, value, quoted=False) if away or weight is not None else word
 
     def _weight(self) -> float | None:
         found = _WEIGHT.match(self._text, self._at)

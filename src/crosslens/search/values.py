@@ -22,12 +22,14 @@ from crosslens.conditions import (
     Kind,
     Near,
     Relation,
+    Tag,
 )
 from crosslens.errors import QueryError
 
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
 _AMOUNT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([a-z]*)", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,340})?", re.ASCII)
+_FACTS = ("date", "place", "camera", "caption", "tag")
 _WANTED_NEAR = "Wanted: latitude,longitude,distance: near:48.85,2.35,5km"
 
 
@@ -93,9 +95,16 @@ def _camera(_name: str, value: str) -> Camera:
     return Camera(value)
 
 
+def _tag(_name: str, value: str) -> Tag:
+    if not all(part.strip() for part in value.split("/")) or not value.isprintable() or len(value) > 200:
+        raise QueryError(f"{value[:40]!r} is no tag", "Wanted, for example: tag:family, tag:people/anna")
+    return Tag(value)
+
+
 def _has(_name: str, value: str) -> Has:
-    if value not in ("date", "place", "camera"):
-        raise QueryError(f"{value!r} is no fact", "Wanted: has:date, has:place or has:camera")
+    if value not in _FACTS:
+        wanted = ", ".join(f"has:{fact}" for fact in _FACTS)
+        raise QueryError(f"{value!r} is no fact", f"Wanted one of {wanted}")
     return Has(value)  # type: ignore[arg-type]
 
 
@@ -108,5 +117,6 @@ def _kind(_name: str, value: str) -> Kind:
 # How the value of each filter is read.
 CONDITIONS: dict[str, Callable[[str, str], Condition]] = {
     "after": _date, "before": _date, "date": _date, "size": _amount, "width": _amount, "height": _amount,
-    "path": _glob, "ext": _extension, "near": _near, "camera": _camera, "has": _has, "kind": _kind,
+    "path": _glob, "ext": _extension, "near": _near, "camera": _camera, "tag": _tag, "has": _has,
+    "kind": _kind,
 }  # fmt: skip

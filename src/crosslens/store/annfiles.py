@@ -4,6 +4,7 @@
                         rows.npy       uint64 (n,), a digest of each row's item and vector
                         facts.json     how it searches, and how well
                         stamp.json     library, generation, model; sizes and checksums of the others
+    derived/exact-<model>-ann.json     of how many rows it was found that no setting is good enough
 
 The same rules hold as for the matrix (vectors.py), but one of an older generation stays until there is a
 newer one: while only items were added, the newer one is the older one and some rows.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,26 @@ class CodesPlace:
         for folder in self._others(stamp):
             if _generation(folder) < stamp[1]:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def give_up(self, matrix: Matrix) -> None:
+        """Note that approximate search is not good enough for these rows, so that nobody tries it again."""
+        with suppress(OSError):
+            note = {"library": matrix.stamp[0], "model": self.model.identity, "rows": len(matrix.ids)}
+            self._note.write_text(json.dumps(note))
+
+    def gave_up_at(self, matrix: Matrix) -> int:
+        """Rows that the library had when it was given up; 0: it was not."""
+        try:
+            note = json.loads(self._note.read_text())
+            fits = (note["library"], note["model"]) == (matrix.stamp[0], self.model.identity)
+            return int(note["rows"]) if fits else 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
+    @property
+    def _note(self) -> Path:
+        folder = self.folder(("", 0))
+        return folder.with_name(f"exact-{folder.name.partition('-')[2]}.json")
 
     def _others(self, stamp: tuple[str, int]) -> list[Path]:
         this = self.folder(stamp)

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,6 +20,7 @@ from crosslens.store.paths import ADDED, from_sql, is_below, path_range, to_sql
 from crosslens.store.records import Entry, ItemRow, ModelRecord, Root
 from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
 from crosslens.store.snapshot import Snapshot, stamp_of
+from crosslens.store.tags import keep_tags, note_facts
 from crosslens.types import Item, Modality
 
 
@@ -167,10 +168,8 @@ class Catalog:
                         (entry.hash, model, blob, runtime),
                     )
                 if entry.facts is not None:
-                    db.execute(
-                        "INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)",
-                        (entry.hash, *astuple(entry.facts)),
-                    )
+                    note_facts(db, entry.hash, entry.facts)
+                keep_tags(db, to_sql(entry.item.path), entry.hash)
                 db.execute(
                     "INSERT INTO items (root_id, path, hash, size, modified_ns) VALUES (?, ?, ?, ?, ?) "
                     "ON CONFLICT (path) DO UPDATE SET root_id = excluded.root_id, hash = excluded.hash, "
@@ -221,9 +220,9 @@ class Catalog:
             (before,) = db.execute("SELECT count(*) FROM items").fetchone()
             for target in dict.fromkeys(targets):
                 found = 0
-                for query, bind in _below("items", target):
+                for query, bind in conditions_below("items", target):
                     found += db.execute(f"DELETE FROM items WHERE {query}", bind).rowcount
-                for query, bind in _below("roots", target):
+                for query, bind in conditions_below("roots", target):
                     roots = f"SELECT id FROM roots WHERE {query}"
                     found += db.execute(f"DELETE FROM items WHERE root_id IN ({roots})", bind).rowcount
                     found += db.execute(f"DELETE FROM roots WHERE id IN ({roots})", bind).rowcount
@@ -278,6 +277,12 @@ class Catalog:
             finally:
                 db.close()
 
+    @staticmethod
+    def has_words(db: sqlite3.Connection) -> bool:
+        """Whether the library knows tags and words: an older one that is only read does not."""
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'words'"
+        return db.execute(query).fetchone() is not None
+
     # -- transactions -----------------------------------------------------------------------------
 
     @contextmanager
@@ -317,7 +322,7 @@ def _item_row(row: tuple[Any, ...]) -> ItemRow:
     return ItemRow(number, from_sql(path), bool(online), *facts)
 
 
-def _below(table: str, target: int | str) -> list[tuple[str, tuple[object, ...]]]:
+def conditions_below(table: str, target: int | str) -> list[tuple[str, tuple[object, ...]]]:
     """Conditions that find a row by id, or by its path and those below it, in both forms a path may have."""
     if isinstance(target, int):
         return [("id = ?", (target,))] if table == "items" and target <= _LARGEST_ID else []

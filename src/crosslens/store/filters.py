@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.conditions import Amount, Camera, Condition, Date, Extension, Glob, Has, Near
+from crosslens.conditions import Amount, Camera, Condition, Date, Extension, Glob, Has, Near, Tag
 from crosslens.errors import QueryError
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import ADDED, from_sql
+from crosslens.store.tags import key_of
 from crosslens.types import Float32, Int64, Modality
 
 Order: TypeAlias = Literal["date", "path"]
@@ -25,7 +27,13 @@ Float64: TypeAlias = NDArray[np.float64]
 
 _EARTH = 6_371_008.8  # mean radius, metres
 _MARGIN = 1e-6  # degrees that rounding may cost
-_COLUMNS = {"date": "taken", "place": "latitude", "camera": "camera"}
+_IS_KNOWN = {
+    "date": "(taken IS NOT NULL)",
+    "place": "(latitude IS NOT NULL)",
+    "camera": "(camera IS NOT NULL)",
+    "caption": "(caption IS NOT NULL)",
+    "tag": "EXISTS (SELECT 1 FROM tags WHERE tags.hash = items.hash)",
+}
 
 
 def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Condition, bool]]) -> Int64:
@@ -66,15 +74,35 @@ def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Conditi
     return np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))[keep]
 
 
-def arranged(catalog: Catalog, ids: Sequence[int], order: Order) -> list[int]:
-    """Ids by date, the latest first, or by path; equal ones by id. Those that are gone are left out."""
+def sort_keys(catalog: Catalog, ids: Sequence[int], order: Order) -> dict[int, float | str]:
+    """What items are sorted by: the date, the latest first, or the path. Those that are gone are left out."""
     with catalog.reading() as db:
         source = ("taken", _FROM) if _has_facts(db) else ("NULL", _WITHOUT)
         query = "SELECT items.id, path, {}, modified_ns {} WHERE items.id = ?".format(*source)
         found = [db.execute(query, (number,)).fetchone() for number in ids]
-    rows = sorted((row for row in found if row is not None), key=lambda row: row[0])
-    rows.sort(key=(lambda row: from_sql(row[1])) if order == "path" else (lambda row: -_moment(*row[2:])))
-    return [row[0] for row in rows]
+    rows = [row for row in found if row is not None]
+    if order == "path":
+        return {row[0]: from_sql(row[1]) for row in rows}
+    return {row[0]: -_moment(*row[2:]) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What items are grouped by: when and with which camera taken, its file's time, its content."""
+
+    taken: str | None
+    camera: str | None
+    modified_ns: int
+    hash: bytes
+
+
+def known_of(catalog: Catalog, ids: Sequence[int]) -> dict[int, Known]:
+    """What is known of items, by id; those that are gone are left out."""
+    with catalog.reading() as db:
+        columns, source = ("taken, camera", _FROM) if _has_facts(db) else ("NULL, NULL", _WITHOUT)
+        query = f"SELECT items.id, {columns}, modified_ns, items.hash {source} WHERE items.id = ?"
+        rows = [db.execute(query, (number,)).fetchone() for number in ids]
+    return {row[0]: Known(*row[1:]) for row in rows if row is not None}
 
 
 def vector_of(catalog: Catalog, number: int, model: str) -> Float32:
@@ -101,14 +129,25 @@ def _has_facts(db: sqlite3.Connection) -> bool:
 
 
 def _source(db: sqlite3.Connection, catalog: Catalog, conditions: Sequence[Condition]) -> str:
-    if _has_facts(db):
-        return _FROM
-    if any(isinstance(condition, Date | Near | Camera | Has) for condition in conditions):
+    wanted = {_known_since(condition) for condition in conditions} - {""}
+    missing = [what for what in sorted(wanted) if not _has(db, what)]
+    if missing:
         raise QueryError(
-            f"library {catalog.folder} was made before crosslens kept dates, places and cameras",
+            f"library {catalog.folder} was made before crosslens kept {missing[0]}",
             f"Bring it up to date: crosslens index -L {catalog.folder}",
         )
-    return _WITHOUT
+    return _FROM if _has_facts(db) else _WITHOUT
+
+
+def _known_since(condition: Condition) -> str:
+    """What an older library lacks that a condition needs; "": nothing."""
+    if isinstance(condition, Tag) or (isinstance(condition, Has) and condition.fact in ("tag", "caption")):
+        return "tags and captions"
+    return "dates, places and cameras" if isinstance(condition, Date | Near | Camera | Has) else ""
+
+
+def _has(db: sqlite3.Connection, what: str) -> bool:
+    return Catalog.has_words(db) if what == "tags and captions" else _has_facts(db)
 
 
 def _clause(condition: Condition) -> tuple[str, list[object]]:
@@ -126,8 +165,13 @@ def _clause(condition: Condition) -> tuple[str, list[object]]:
         return f"({condition.name} BETWEEN ? AND ?{of_pictures})", list(condition.bounds)
     if isinstance(condition, Camera):
         return "instr(lower(camera), lower(?)) > 0", [condition.text]
+    if isinstance(condition, Tag):
+        key = key_of(condition.text)
+        below = "substr(key, 1, ?) = ?"  # LIKE would take some characters for patterns
+        found = f"SELECT 1 FROM tags WHERE tags.hash = items.hash AND (key = ? OR {below})"
+        return f"EXISTS ({found})", [key, len(key) + 1, f"{key}/"]
     if isinstance(condition, Has):
-        return f"({_COLUMNS[condition.fact]} IS NOT NULL)", []
+        return _IS_KNOWN[condition.fact], []
     return "1", []  # of what kind: the caller says
 
 

@@ -72,6 +72,50 @@ MIGRATIONS = (
         camera TEXT                                 -- its maker and model
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE facts ADD COLUMN caption TEXT;      -- what the file itself says that it shows
+    CREATE TABLE tags (
+        hash BLOB NOT NULL REFERENCES contents (hash) ON DELETE CASCADE,
+        key TEXT NOT NULL,                          -- the tag as it is looked for: store.tags.key_of
+        tag TEXT NOT NULL,                          -- as it was written
+        PRIMARY KEY (hash, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX tags_key ON tags (key);
+    CREATE VIRTUAL TABLE words USING fts5 (         -- rowid: of the item
+        name, caption, tags, tokenize = 'unicode61 remove_diacritics 2'
+    );
+    CREATE VIEW words_of_items (id, hash, name, caption, tags) AS
+        SELECT items.id, hash, CASE typeof(path) WHEN 'text' THEN path END, coalesce(text, facts.caption),
+            (SELECT group_concat(tag, ' ') FROM (SELECT tag FROM tags WHERE hash = items.hash ORDER BY key))
+        FROM items JOIN contents USING (hash) LEFT JOIN facts USING (hash);
+    CREATE TRIGGER words_item_new AFTER INSERT ON items BEGIN
+        INSERT INTO words (rowid, name, caption, tags)
+            SELECT id, name, caption, tags FROM words_of_items WHERE id = new.id;
+    END;
+    CREATE TRIGGER words_item_changed AFTER UPDATE OF path, hash ON items BEGIN
+        DELETE FROM words WHERE rowid = old.id;
+        INSERT INTO words (rowid, name, caption, tags)
+            SELECT id, name, caption, tags FROM words_of_items WHERE id = new.id;
+    END;
+    CREATE TRIGGER words_item_gone AFTER DELETE ON items BEGIN
+        DELETE FROM words WHERE rowid = old.id;
+    END;
+    CREATE TRIGGER words_caption_new AFTER INSERT ON facts WHEN new.caption IS NOT NULL BEGIN
+        UPDATE words SET caption = new.caption WHERE rowid IN (SELECT id FROM items WHERE hash = new.hash);
+    END;
+    CREATE TRIGGER words_caption_changed AFTER UPDATE OF caption ON facts BEGIN
+        UPDATE words SET caption = new.caption WHERE rowid IN (SELECT id FROM items WHERE hash = new.hash);
+    END;
+    CREATE TRIGGER words_tag_new AFTER INSERT ON tags BEGIN
+        UPDATE words SET tags = (SELECT tags FROM words_of_items WHERE id = words.rowid)
+            WHERE rowid IN (SELECT id FROM items WHERE hash = new.hash);
+    END;
+    CREATE TRIGGER words_tag_gone AFTER DELETE ON tags BEGIN
+        UPDATE words SET tags = (SELECT tags FROM words_of_items WHERE id = words.rowid)
+            WHERE rowid IN (SELECT id FROM items WHERE hash = old.hash);
+    END;
+    INSERT INTO words (rowid, name, caption, tags) SELECT id, name, caption, tags FROM words_of_items;
+    """,
 )
 VERSION = len(MIGRATIONS)
 
