@@ -106,7 +106,9 @@ def write_matrix(folder: Path, rows: np.ndarray) -> Matrix:
         index.add(rows[start : start + 65_536])
     ids = np.arange(len(rows), dtype=np.int64)
     target = vectors.folder_of(folder, STAMP, MODEL, "image")
-    vectors._save(target, Matrix(index, ids, np.eye(WIDTH, dtype=np.float32), STAMP), MODEL)
+    vectors._save(
+        target, Matrix(index, ids, np.zeros(WIDTH, np.float32), np.eye(WIDTH, dtype=np.float32), STAMP), MODEL
+    )
     return open_matrix(folder)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -36,7 +37,13 @@ ALL = unit(ROWS + 1_500, WIDTH, seed=1)
 
 def matrix_of(rows: np.ndarray, generation: int = 1, library: str = "l") -> Matrix:
     ids = np.arange(len(rows)) * 2 + 1
-    return Matrix(index_of(rows), ids, np.eye(WIDTH, dtype=np.float32), (library, generation))
+    return Matrix(
+        index_of(rows),
+        ids,
+        np.zeros(WIDTH, np.float32),
+        np.eye(WIDTH, dtype=np.float32),
+        (library, generation),
+    )
 
 
 def probes() -> np.ndarray:
@@ -311,7 +318,7 @@ def test_a_digest_is_that_of_item_and_vector() -> None:
     digests = row_digests(matrix)
     assert len(set(digests.tolist())) == 200
     assert row_digests(matrix_of(ALL[:100])).tolist() == digests[:100].tolist()
-    renumbered = Matrix(matrix.index, matrix.ids + 1, matrix.covariance, matrix.stamp)
+    renumbered = replace(matrix, ids=matrix.ids + 1)
     assert not (row_digests(renumbered) == digests).any()
     assert row_digests(matrix_of(ALL[:0])).tolist() == []
 

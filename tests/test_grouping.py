@@ -53,7 +53,7 @@ def test_two_halves_give_what_the_whole_does(libraries: list[Library], query: st
         if '"' not in query:  # places in halves are not places in the whole
             assert [hit.path for hit in one] == [hit.path for hit in two]
             scores = [hit.score for hit in one]
-            assert scores == pytest.approx([hit.score for hit in two], abs=0.03, nan_ok=True)
+            assert scores == pytest.approx([hit.score for hit in two], abs=2e-3, nan_ok=True)
         assert len(one) == len(two)
         assert {hit.library for hit in two} <= {str(half.folder) for half in halves}
         assert all(hit.library is None for hit in one)

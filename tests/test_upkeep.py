@@ -138,7 +138,7 @@ def test_a_damaged_vector_is_encoded_anew_by_what_the_finding_says(
 def test_a_damaged_derived_file_is_found_and_the_next_search_makes_it_anew(
     folder: Path, fake: Matcher
 ) -> None:
-    for name in ("index.faiss", "ids.npy", "covariance.npy", "stamp.json"):
+    for name in ("index.faiss", "ids.npy", "moments.npy", "stamp.json"):
         for spoil in (_flip, _cut):
             [file] = (folder / "derived").glob(f"*[!t]/{name}")
             spoil(file)

@@ -21,7 +21,7 @@ from crosslens.store.vectors import Matrix, derived_size, open_matrix
 from crosslens.types import Item
 
 MODEL = ModelRecord("fake", "f" * 32, 4)
-FILES = ("index.faiss", "ids.npy", "covariance.npy", "stamp.json")
+FILES = ("index.faiss", "ids.npy", "moments.npy", "stamp.json")
 
 
 def unit_rows(count: int, seed: int) -> np.ndarray:
@@ -268,13 +268,14 @@ def test_an_empty_library_has_an_empty_matrix(tmp_path: Path) -> None:
 def test_the_covariance_of_a_large_library_is_that_of_an_even_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "_COVARIANCE_ROWS", 10)
+    monkeypatch.setattr(vectors, "_MOMENTS_ROWS", 10)
     rows = np.tile(np.eye(4, dtype=np.float32)[:2], (15, 1))  # thirty, of two kinds by turns
     large = Catalog(tmp_path / "large", create=True)
     fill(large, rows)
     matrix = open_matrix(large, MODEL)
     large.close()
     np.testing.assert_allclose(matrix.covariance, np.cov(rows[::3].T, ddof=0), atol=1e-6)
+    np.testing.assert_allclose(matrix.mean, rows[::3].mean(axis=0), atol=1e-6)
 
 
 def test_the_derived_size_counts_all_files(catalog: Catalog) -> None:

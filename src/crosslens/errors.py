@@ -195,3 +195,7 @@ class ImageSkippedWarning(CrosslensWarning):
 
 class UnseenScriptWarning(CrosslensWarning):
     """A text is written in a script that the model was not trained on."""
+
+
+class NetworkLibraryWarning(CrosslensWarning):
+    """A library lies on a network file system, where its database is kept in another way."""

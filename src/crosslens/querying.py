@@ -164,9 +164,13 @@ def _covariance(parts: Sequence[_Part]) -> Float32:
     matrices = [part.library.matrix(part.kind) for part in parts]
     if len(matrices) == 1:
         return matrices[0].covariance
-    weights = np.array([max(1, len(matrix.ids)) for matrix in matrices], np.float32)
-    covariance: Float32 = np.average([m.covariance for m in matrices], axis=0, weights=weights)
-    return covariance.astype(np.float32)
+    shares = np.array([len(matrix.ids) for matrix in matrices], np.float32)
+    shares /= max(1, shares.sum())
+    means = np.stack([matrix.mean for matrix in matrices])
+    apart = means - shares @ means
+    within = sum(share * matrix.covariance for share, matrix in zip(shares, matrices, strict=True))
+    covariance: Float32 = (within + (shares[:, None] * apart).T @ apart).astype(np.float32)
+    return covariance
 
 
 def _nearest(parts: Sequence[_Part], vector: Float32, k: int) -> list[_Found]:

@@ -32,7 +32,7 @@ class Catalog:
         self.folder = folder
         self._lock = Lock()
         self._connection = open_database(folder, create=create)
-        self._frozen = frozen_state(self._connection, folder)
+        self._frozen = frozen_state(self._connection)
 
     def close(self) -> None:
         """Close the database; what was committed is on the disk."""
@@ -293,7 +293,7 @@ class Catalog:
                 # Opened as immutable, because nothing can be written here; but somebody else did.
                 self._connection.close()
                 self._connection = open_database(self.folder, create=False)
-                self._frozen = frozen_state(self._connection, self.folder)
+                self._frozen = frozen_state(self._connection)
             yield self._connection
 
     @contextmanager

@@ -19,11 +19,16 @@ from crosslens.errors import (
     LibraryNotFoundError,
     LibraryReadOnlyError,
     LibraryVersionError,
+    NetworkLibraryWarning,
+    warn,
 )
+from crosslens.store.filesystem import OVER_NETWORK, file_system_of
 
 DATABASE = "library.sqlite3"
 APPLICATION_ID = 0x786C656E  # "xlen", so that `file` and other tools can tell what this is
 _BUSY_SECONDS = 10
+# Over a network readers and the writer wait for each other.
+_NETWORK_BUSY_SECONDS = 60
 
 # Numbered by place and append-only: entry i brings a database from version i to i + 1.
 MIGRATIONS = (
@@ -123,7 +128,8 @@ VERSION = len(MIGRATIONS)
 def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     """Open a library's database, made or migrated first if need be.
 
-    Without `create` nothing is written, and a library on a read-only disk can be opened too.
+    Without `create` nothing is written but what undoes a commit that a kill cut short, and a library on a
+    read-only disk can be opened too. Warns NetworkLibraryWarning when it is made on, or moved to, a network disk.
     Raises LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryReadOnlyError.
     """
     path = folder / DATABASE
@@ -153,10 +159,15 @@ def file_state(folder: Path) -> tuple[object, ...]:
     return tuple(states)
 
 
-def frozen_state(connection: sqlite3.Connection, folder: Path) -> tuple[object, ...] | None:
-    """The file's state, if the connection is immutable and would not notice that it changed; else None."""
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    return file_state(folder) if mode != "wal" else None
+class _Immutable(sqlite3.Connection):
+    """A connection without locks, which would not notice a change. opened_at: the file's state before it."""
+
+    opened_at: tuple[object, ...] = ()
+
+
+def frozen_state(connection: sqlite3.Connection) -> tuple[object, ...] | None:
+    """The state of the file that an immutable connection reads; None for one that notices what changes."""
+    return connection.opened_at if isinstance(connection, _Immutable) else None
 
 
 @contextmanager
@@ -177,32 +188,88 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    network = file_system_of(path.parent).is_network
+    state = file_state(path.parent)
     connection = sqlite3.connect(
-        uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=_NETWORK_BUSY_SECONDS if network else _BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=_Immutable if "immutable" in mode else sqlite3.Connection,
     )
+    if isinstance(connection, _Immutable):
+        connection.opened_at = state
     connection.execute("PRAGMA foreign_keys = ON")
     if mode == "rwc":
-        connection.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit that returned survives a power cut.
         connection.execute("PRAGMA synchronous = FULL")
+        if network:
+            _leave_wal(connection, path.parent)
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+    elif mode.startswith("rw"):
+        connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _leave_wal(connection: sqlite3.Connection, folder: Path) -> None:
+    """Let file locks alone keep writer and readers apart: they work over a network, shared memory does not."""
+    # Exclusive while it changes: what is left in a WAL is then read without shared memory.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    connection.execute("PRAGMA journal_mode = TRUNCATE")
+    connection.execute("PRAGMA locking_mode = NORMAL")
+    if _is_empty(connection) or mode == "wal":  # once, not with every run
+        where = f"a network file system ({file_system_of(folder)})"
+        warn(NetworkLibraryWarning(f"library {folder} lies on {where}: {OVER_NETWORK}"))
 
 
 def _open_for_reading(path: Path) -> sqlite3.Connection:
     """Open read-only. A WAL database on a read-only disk needs `immutable`, right while nobody writes."""
+    if file_system_of(path.parent).is_network:
+        return _open_over_network(path)
     connection = _connect(path, "ro")
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        log = Path(f"{path}-wal")
-        if os.access(path.parent, os.W_OK) or (log.exists() and log.stat().st_size > 0):
+        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:  # a kill cut a commit short: undo it
+            return _connect(path, "rw")
+        if os.access(path.parent, os.W_OK) or _is_unfinished(path):
             raise
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
         connection = _connect(path, "ro&immutable=1")
     return connection
+
+
+def _open_over_network(path: Path) -> sqlite3.Connection:
+    """Open for queries by file locks; a WAL database, whose shared memory is not touched, while nobody writes."""
+    connection = _connect(path, "rw&readonly_shm=1")  # a writer may be killed while it is open
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        mode = "wal"  # whose shared memory is not there
+    if mode != "wal":
+        return connection
+    connection.close()
+    if _is_unfinished(path):
+        raise LibraryBusyError(
+            f"library {path.parent} lies on a network file system ({file_system_of(path)}), and a process "
+            "that took it for a local one writes to it, or was killed while it did",
+            f"Wait until it has finished; if it was killed: crosslens compact -L {path.parent}",
+        )
+    return _connect(path, "ro&immutable=1")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether commits, or what undoes one, lie in a file beside the database."""
+    logs = [Path(f"{path}{suffix}") for suffix in ("-wal", "-journal")]
+    return any(log.exists() and log.stat().st_size > 0 for log in logs)
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -2,7 +2,8 @@
 
     derived/<stamp>/index.faiss       float16 vectors, a FAISS flat index, opened memory-mapped
                     ids.npy           int64 (n,), the item of each row
-                    covariance.npy    float32 (d, d), of the vectors; gives any query's spread of scores
+                    moments.npy       float32 (1 + d, d), mean and covariance of the vectors; they give the
+                                      mean and the spread of any query's scores
                     stamp.json        library, generation, model, sizes and checksums of the others
 
 A folder is written under another name and renamed when whole. One of another stamp is stale; one whose
@@ -35,9 +36,9 @@ from crosslens.types import Float32, Int64, Modality
 DERIVED = "derived"
 # How the names of folders end that hold codes for approximate search (annfiles.py).
 CODES = "-ann"
-_FILES = ("index.faiss", "ids.npy", "covariance.npy")
-# Rows that the covariance is computed from: enough for a spread, evenly taken, the same ones every time.
-_COVARIANCE_ROWS = 65_536
+_FILES = ("index.faiss", "ids.npy", "moments.npy")
+# Rows that the moments are computed from: enough for a spread, evenly taken, the same ones every time.
+_MOMENTS_ROWS = 65_536
 _DRAFT = ".draft-"
 _DRAFT_SECONDS = 3600
 # A float16 vector of unit norm is this near to 1.
@@ -46,10 +47,11 @@ _NORM_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """index: FAISS flat index, n rows of float16; ids: int64 (n,); covariance: float32 (d, d)."""
+    """index: FAISS flat index, n rows of float16; ids: int64 (n,); mean, covariance: float32 (d,), (d, d)."""
 
     index: Any
     ids: Int64
+    mean: Float32
     covariance: Float32
     stamp: tuple[str, int]
 
@@ -88,12 +90,12 @@ def _build(snapshot: Snapshot, dimension: int) -> Matrix:
         index.add_sa_codes(codes)
     vectors = codes.view("<f2")
     _check_norms(vectors, ids)
-    return Matrix(index, ids, _covariance(vectors), snapshot.stamp)
+    return Matrix(index, ids, *_moments(vectors), snapshot.stamp)
 
 
 def _check_norms(vectors: NDArray[np.float16], ids: Int64) -> None:
-    for start in range(0, len(vectors), _COVARIANCE_ROWS):
-        norms = np.linalg.norm(vectors[start : start + _COVARIANCE_ROWS].astype(np.float32), axis=1)
+    for start in range(0, len(vectors), _MOMENTS_ROWS):
+        norms = np.linalg.norm(vectors[start : start + _MOMENTS_ROWS].astype(np.float32), axis=1)
         wrong = ~(np.abs(norms - 1) < _NORM_TOLERANCE)
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -103,13 +105,15 @@ def _check_norms(vectors: NDArray[np.float16], ids: Int64) -> None:
             )
 
 
-def _covariance(vectors: NDArray[np.float16]) -> Float32:
-    sample = vectors[:: max(1, -(-len(vectors) // _COVARIANCE_ROWS))].astype(np.float32)
+def _moments(vectors: NDArray[np.float16]) -> tuple[Float32, Float32]:
+    """Mean, float32 (d,), and covariance, float32 (d, d), of vectors (n, d); zeros where there are none."""
+    sample = vectors[:: max(1, -(-len(vectors) // _MOMENTS_ROWS))].astype(np.float32)
     if len(sample) == 0:
-        return np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
-    centred = sample - sample.mean(axis=0)
-    covariance: Float32 = centred.T @ centred / len(sample)
-    return covariance
+        return np.zeros(vectors.shape[1], np.float32), np.zeros((vectors.shape[1],) * 2, np.float32)
+    mean: Float32 = sample.mean(axis=0)
+    sample -= mean
+    covariance: Float32 = (sample.T @ sample / len(sample)).astype(np.float32)
+    return mean, covariance
 
 
 def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
@@ -121,7 +125,7 @@ def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
         {
             "index.faiss": lambda path: write_index(matrix.index, path),
             "ids.npy": lambda path: np.save(path, matrix.ids),
-            "covariance.npy": lambda path: np.save(path, matrix.covariance),
+            "moments.npy": lambda path: np.save(path, np.vstack([matrix.mean, matrix.covariance])),
         },
     )
     for other in target.parent.iterdir() if saved else ():
@@ -181,10 +185,10 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
             return None
         index = map_index(folder / "index.faiss")
         ids = np.load(folder / "ids.npy", mmap_mode="r")
-        covariance = np.load(folder / "covariance.npy")
+        mean, *covariance = np.load(folder / "moments.npy")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # also: JSON nested too deeply
         return None
-    return Matrix(index, ids, covariance, stamp)
+    return Matrix(index, ids, mean, np.stack(covariance), stamp)
 
 
 def write_index(index: Any, path: Path) -> None:
