@@ -18,6 +18,7 @@ from crosslens.cli.parse import main
 from crosslens.errors import LibraryModelError, QueryError
 from crosslens.grouping import Grouping, find_groups
 from crosslens.querying import Asked, Page, find, read, search
+from remote import Connected
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")
 
@@ -161,3 +162,26 @@ def test_groups_and_several_libraries_on_the_command_line(
         ["--queries", "x", "--group", "day"],
     ):
         assert main(["search", *([] if "--queries" in wrong else ["red"]), *where, *wrong]) == 2
+
+
+# -- another vector store -------------------------------------------------------------------------
+
+
+def test_a_library_can_be_searched_by_another_vector_store(
+    tmp_path: Path, pictures: Path, fake: Matcher, paint: Callable[..., Path]
+) -> None:
+    connect = Connected()
+    with Library.open(tmp_path / "library", fake, connect=connect) as library:
+        library.index(pictures)
+        with Library.open(tmp_path / "library", fake) as plain:
+            for query in ("red", "red -blue path:pictures", 'blue "green"', "ext:png"):
+                assert [h.id for h in search(library, query, k=3)] == [
+                    h.id for h in search(plain, query, k=3)
+                ]
+        assert len(connect.stamps) == 1
+        paint("magenta.png")
+        library.index()
+        assert search(library, "magenta", k=1)[0].path.endswith("magenta.png")
+        assert [generation for _, generation in connect.stamps] == sorted({g for _, g in connect.stamps})
+        assert len(connect.stamps) == 2
+        assert library.stats().approximate is None

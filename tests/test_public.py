@@ -14,9 +14,10 @@ SOURCE = Path(crosslens.__file__).parent
 # Earlier may be imported by later, never the other way round. Modules of one rank do not import each other.
 RANKS = (
     {"types", "errors", "places", "checksum", "models.spec", "models.captions"},
-    {"tally", "arguments", "clean", "conditions", "models.entry", "metadata", "search.fusion", "store.tags"},
+    {"tally", "arguments", "clean", "conditions", "models.entry", "metadata"},
+    {"search.fusion", "store.tags", "store.filesystem"},
     {"read", "inputs", "store.paths", "store.records", "models.bundle", "models.table", "models.hub"},
-    {"preprocess", "tokenize", "facts", "search.values", "search.backend"},
+    {"store.connection", "preprocess", "tokenize", "facts", "search.values", "search.backend"},
     {"decode"},
     {
         "models.catalogue",

@@ -30,7 +30,7 @@ from crosslens.matcher import Compute, Matcher
 from crosslens.models.captions import PROBES
 from crosslens.querying import Asked, Page, find
 from crosslens.remembered import check_model, matcher_of, record_of, remembered
-from crosslens.search.backend import Allowed
+from crosslens.search.backend import Allowed, Connect
 from crosslens.search.language import Query
 from crosslens.searching import Searching
 from crosslens.stats import library_stats
@@ -49,14 +49,16 @@ class Library:
     Use it as a context manager, or call `close()`. Searching is safe while another process indexes.
     """
 
-    def __init__(self, folder: Path, matcher: Matcher | None, how: Compute) -> None:
+    def __init__(
+        self, folder: Path, matcher: Matcher | None, how: Compute, connect: Connect | None = None
+    ) -> None:
         self._folder = folder
         self._how = how
         self._asked_matcher = matcher
         self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
         self._matrices: dict[Modality, Matrix] = {}
-        self._searching = Searching(folder)
+        self._searching = Searching(folder, connect)
 
     @classmethod
     def open(
@@ -64,6 +66,7 @@ class Library:
         folder: str | os.PathLike[str] | None = None,
         model: str | os.PathLike[str] | Matcher | None = None,
         how: Compute = Compute(),  # noqa: B008 (frozen)
+        connect: Connect | None = None,
     ) -> Library:
         """Open a library; one that does not exist yet is made by the first `index`.
 
@@ -71,6 +74,7 @@ class Library:
         model: a name, a bundle folder or a Matcher. A library remembers the model it was made with, so
         this is needed only for the first `index` with another model than "starter".
         how: precision, decoding and device of a model that is given by name or remembered.
+        connect: has another vector store search; see `search.backend.Connect`. None: crosslens itself does.
         Raises LibraryModelError when the library was made with another model, LibraryVersionError,
         LibraryDamagedError, UnknownModelError, BundleError.
         """
@@ -80,7 +84,7 @@ class Library:
             else Path(*several_paths("folder", folder)).expanduser().absolute()
         )
         matcher = model if isinstance(model, Matcher) or model is None else matcher_of(model, how)
-        library = cls(path, matcher, how)
+        library = cls(path, matcher, how, connect)
         library._look()
         if matcher is not None:
             check_model(path, library._record(), matcher)

@@ -15,15 +15,33 @@ from pathlib import Path
 from typing import Any
 
 from crosslens.search.ann import LEAST_ROWS, MOST_GROWTH, AnnFacts, Approximate, build, extend
-from crosslens.search.backend import SearchBackend
+from crosslens.search.backend import Connect, SearchBackend
 from crosslens.search.exact import Exact
 from crosslens.search.tuning import Recall, Setting
 from crosslens.store.annfiles import Codes, CodesPlace, row_digests
 from crosslens.store.records import ModelRecord
 from crosslens.store.vectors import Matrix
-from crosslens.types import Float32, Modality
+from crosslens.types import Float32, Int64, Modality
 
 _NICENESS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A matrix as `search.backend.Rows`."""
+
+    matrix: Matrix
+
+    @property
+    def ids(self) -> Int64:
+        return self.matrix.ids
+
+    @property
+    def stamp(self) -> tuple[str, int]:
+        return self.matrix.stamp
+
+    def vectors(self, which: slice) -> Float32:
+        return Exact(self.matrix.index, self.matrix.ids).vectors(which)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +56,24 @@ class _Found:
 class Searching:
     """The back ends of one library. Safe to call from several threads; no call but `build` takes long."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, connect: Connect | None = None) -> None:
+        """connect: makes another back end search a library's vectors; None for those of this package."""
         self._folder = folder
+        self._connect = connect
+        self._connected: dict[tuple[str, Modality], tuple[tuple[str, int], SearchBackend]] = {}
         self._found: dict[tuple[str, Modality], _Found] = {}
         self._lock = threading.Lock()
         self._builder: threading.Thread | None = None
 
     def backend(self, matrix: Matrix, model: ModelRecord, kind: Modality) -> SearchBackend:
         """What searches this matrix the fastest way there is now."""
+        if self._connect is not None:
+            return self._elsewhere(self._connect, matrix, (model.identity, kind))
         return self._current(matrix, CodesPlace(self._folder, model, kind)).backend
 
     def facts(self, matrix: Matrix, model: ModelRecord, kind: Modality) -> AnnFacts | None:
         """What is known of the approximate search of this matrix; None while it is searched exactly."""
-        backend = self.backend(matrix, model, kind)
+        backend = None if self._connect else self.backend(matrix, model, kind)
         return backend.facts if isinstance(backend, Approximate) else None
 
     def build(
@@ -61,6 +84,9 @@ class Searching:
         probes: gives texts' vectors to measure with, float32 (p, d), 1,000 or more; called only if needed.
         """
         place = CodesPlace(self._folder, model, kind)
+        if self._connect is not None:
+            self.backend(matrix, model, kind)
+            return None
         if len(matrix.ids) < LEAST_ROWS:
             place.forget_older(matrix.stamp)
             return None
@@ -89,6 +115,13 @@ class Searching:
             self._builder = threading.Thread(target=work, name="crosslens-ann", daemon=True)
             self._builder.start()
             return self._builder
+
+    def _elsewhere(self, connect: Connect, matrix: Matrix, key: tuple[str, Modality]) -> SearchBackend:
+        with self._lock:
+            known = self._connected.get(key)
+            if known is None or known[0] != matrix.stamp:
+                known = self._connected[key] = (matrix.stamp, connect(_Rows(matrix)))
+            return known[1]
 
     def _current(self, matrix: Matrix, place: CodesPlace) -> _Found:
         key = (place.model.identity, place.kind)

@@ -1,6 +1,7 @@
 """What everything that searches must do, whatever is behind it: one suite over all back ends.
 
 For another back end (a remote vector store): add it to `BACKENDS`, and let the suite say what is missing.
+`tests/remote.py` is an example; `Library.open(connect=...)` has a library searched by one.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import pytest
 
 from crosslens.search import ann
 from crosslens.search.backend import SearchBackend
+from remote import Remote
 from vectorsets import approximate, exact, float16, unit
 
 ROWS, WIDTH = 4_000, 64
 BACKENDS: dict[str, Callable[[np.ndarray, np.ndarray], SearchBackend]] = {
     "exact": exact,
     "approximate, one by one": lambda rows, ids: approximate(rows, ids, cells=0),
+    "in another process": lambda rows, ids: Remote(ids, float16(rows)),
     "approximate, in cells": lambda rows, ids: approximate(rows, ids, cells=64),
 }
 ROWS_OF_ALL = unit(ROWS, WIDTH, seed=1)

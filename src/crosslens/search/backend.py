@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -26,6 +27,29 @@ class SearchBackend(Protocol):
         approximate.
         """
         ...
+
+
+class Rows(Protocol):
+    """All vectors of a library as they are now, for whoever holds a copy of them."""
+
+    @property
+    def ids(self) -> Int64:
+        """The items, int64 (n,), ascending."""
+        ...
+
+    @property
+    def stamp(self) -> tuple[str, int]:
+        """(library, generation): equal stamps mean equal rows."""
+        ...
+
+    def vectors(self, which: slice) -> Float32:
+        """Some of the rows, float32 (m, d), unit norm."""
+        ...
+
+
+# Makes a back end of another kind search these rows: called once for every stamp. What is behind it should
+# keep the stamp with its copy, so that rows which it has are not sent again.
+Connect: TypeAlias = Callable[[Rows], SearchBackend]
 
 
 def rows_of(ids: Int64, allowed: Allowed) -> Int64:
