@@ -193,6 +193,24 @@ def test_the_oracle_has_something_to_say() -> None:
         assert 0.02 < share < 0.9, (condition, share)
 
 
+def test_paths_are_found_whose_small_letters_only_python_knows(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path, create=True)
+    catalog.set_model(ModelRecord("fake", FAKE_SPEC.identity, 4))
+    root = catalog.add_root("/p", "/")
+    paths = ["/p/\u212aelvin.PNG", "/p/caf\udce9/\u212aelvin.png", "/p/kelvin.jpg", "/p/x.gif"]
+    entries = [
+        Entry(Item(path, 1, 1), root.id, bytes([number]) * 32, 1, 1, EAST)
+        for number, path in enumerate(paths)
+    ]
+    catalog.record(entries, [], FAKE_SPEC.identity, "fake")
+    for condition, ids in (
+        (Glob("kelvin.*"), [1, 2, 3]), (Glob("KEL*"), [1, 2, 3]), (Glob("[k]*"), [1, 2, 3]),
+        (Glob("**/kelvin.png"), [1, 2]), (Extension(("png",)), [1, 2]), (Extension(("png", "gif")), [1, 2, 4]),
+    ):  # fmt: skip
+        assert fitting(catalog, "image", [(condition, False)]).tolist() == ids
+    catalog.close()
+
+
 def test_items_are_arranged_by_date_and_by_path(catalog: Catalog) -> None:
     def moment(item: Known) -> datetime:
         return datetime.fromisoformat(item.facts.taken) if item.facts.taken else item.modified

@@ -156,6 +156,11 @@ class Glob:
             wanted += [re.compile(translate("*"))]  # something in the folder, not itself
         return (*([] if self.pattern.startswith("/") else [None]), *wanted, None)
 
+    @cached_property
+    def literal(self) -> str:
+        """The longest part without a wildcard, in small letters: what fits holds it; "": there is none."""
+        return max(re.split(r"[*?\[\]/]", self.pattern.lower()), key=len)
+
     def fits(self, path: str) -> bool:
         """Whether a path, or a folder it lies in, is one of the pattern's."""
         names, parts = [name for name in path.lower().split("/") if name], self._parts
