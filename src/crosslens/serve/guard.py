@@ -1,0 +1,193 @@
+"""Every request's way in: a number for it, the host it asked for, its size, its key, how often; and its way out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from crosslens.errors import CrosslensError
+from crosslens.serve.access import Scope, check_host, check_origin, sent_key
+from crosslens.serve.config import ServeConfig
+from crosslens.serve.forms import wrong_members
+from crosslens.serve.metrics import Metrics
+from crosslens.serve.problems import MEDIA_TYPE, Overloaded, Problem, problem_of, too_large
+from crosslens.serve.service import Service, service_of
+
+access_log = logging.getLogger("crosslens.access")
+fault_log = logging.getLogger("crosslens.faults")
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+# Nothing of another place, no frames, no scripts but the page's own files.
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+_TITLES = {404: ("not_found", "Not found"), 405: ("method_not_allowed", "This cannot be done here")}
+
+
+def scope(wanted: Scope) -> Callable[[Request], Awaitable[None]]:
+    """A dependency: the request's key must allow this. Without any keys everything is allowed."""
+
+    async def check(request: Request) -> None:
+        service = service_of(request)
+        if not service.keys.all():
+            service.rates.check(request.client.host if request.client else "")
+            return
+        text = sent_key(request.headers)
+        key = service.keys.find(text) if text else None
+        if key is None:
+            challenge = {"WWW-Authenticate": 'Bearer realm="crosslens"'}
+            said = "the key is not known" if text else "no key was sent"
+            remedy = "Send it as Authorization: Bearer KEY"
+            raise Problem(401, "unauthorized", "A key is needed", said, remedy, headers=challenge)
+        request.state.key = key.name
+        service.rates.check(f"key {key.name}")
+        if not key.may(wanted):
+            raise Problem(403, "forbidden", "The key does not allow this", f"it takes the scope {wanted!r}")
+
+    return check
+
+
+def allowed_hosts(config: ServeConfig) -> frozenset[str]:
+    """The names that the service answers to."""
+    own = f"[{config.host}]" if ":" in config.host else config.host
+    named = {own, *config.allowed_hosts} - {"0.0.0.0", "[::]"}  # noqa: S104 (taken away, not listened on)
+    return frozenset(name.lower() for name in (*named, *_LOOPBACK))
+
+
+class Guard:
+    """The outermost layer, plain ASGI: nothing is buffered, so that streams stay streams."""
+
+    def __init__(self, app: ASGIApp, config: ServeConfig, metrics: Metrics) -> None:
+        self._app = app
+        self._config = config
+        self._metrics = metrics
+        self._hosts = allowed_hosts(config)
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it at once."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        request.state.id = secrets.token_hex(8)
+        status, started = 500, time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = {**_HEADERS, "x-request-id": request.state.id}
+                given = {name.lower() for name, _ in message["headers"]}
+                added = [(n.encode(), v.encode()) for n, v in extra.items() if n.encode() not in given]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        self._metrics.running.inc()
+        try:
+            try:
+                check_host(request.headers.get("host"), self._hosts)
+                check_origin(request.method, request.headers, self._config.origins)
+                self._check_length(request)
+            except Problem as problem:
+                await problem_response(request, problem)(scope, receive, answer)
+                return
+            await self._app(scope, self._counted(request, receive), answer)
+        finally:
+            self._metrics.running.dec()
+            self._note(request, status, time.perf_counter() - started)
+
+    def _most_bytes(self, request: Request) -> int:
+        limits = self._config.limits
+        return limits.upload if "/items" in request.url.path else limits.body
+
+    def _check_length(self, request: Request) -> None:
+        length, most = request.headers.get("content-length", "0"), self._most_bytes(request)
+        if not length.isdecimal() or int(length) > most:
+            raise too_large(f"the request has {length:.20} bytes, {most:,} are allowed")
+
+    def _counted(self, request: Request, receive: Receive) -> Receive:
+        """A body that does not say how long it is is counted as it comes."""
+        most, size = self._most_bytes(request), 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > most:
+                raise too_large(f"the request has more than {most:,} bytes")
+            return message
+
+        return counted
+
+    def _note(self, request: Request, status: int, seconds: float) -> None:
+        """One line of JSON: no query, no text, no key."""
+        route = getattr(request.scope.get("route"), "path", "other")
+        self._metrics.requests.labels(request.method, route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        client = request.client.host if request.client else ""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "id": request.state.id,
+            "client": client,
+            "key": getattr(request.state, "key", None),
+            "method": request.method,
+            "route": route,
+            "status": status,
+            "ms": round(1000 * seconds, 2),
+        }
+        access_log.info(json.dumps(line))
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    """A problem as an answer."""
+    identity = getattr(request.state, "id", "")
+    return JSONResponse(
+        problem.document(identity), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def handle_problems(app: FastAPI, service: Service) -> None:
+    """Have every error answered by a problem document."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = _problem(error)
+        service.metrics.failures.labels(problem.code).inc()
+        if problem.status >= 500:
+            fault_log.error("request %s", request.state.id, exc_info=error)
+        return problem_response(request, problem)
+
+    # Named one by one: what only Exception stands for is logged with its trace by whoever runs the app.
+    kinds = (Exception, HTTPException, RequestValidationError, Problem, Overloaded, CrosslensError)
+    for kind in kinds:
+        app.add_exception_handler(kind, answer)
+
+
+def _problem(error: Any) -> Problem:
+    if isinstance(error, RequestValidationError):
+        return wrong_members(error.errors())
+    if isinstance(error, HTTPException):
+        code, title = _TITLES.get(error.status_code, (f"http_{error.status_code}", "This was refused"))
+        headers = dict(error.headers or {})
+        return Problem(error.status_code, code, title, str(error.detail or ""), headers=headers)
+    return problem_of(error)

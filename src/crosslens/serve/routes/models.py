@@ -1,0 +1,171 @@
+"""What a model can say of pictures and texts: embeddings, rank, match, classify, similarity."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+
+from crosslens.serve import schemas
+from crosslens.serve.forms import Sent, sent
+from crosslens.serve.guard import scope
+from crosslens.serve.pictures import is_picture
+from crosslens.serve.problems import Problem, invalid
+from crosslens.serve.service import Service, service_of
+from crosslens.types import Float32
+from crosslens.zeroshot import TEMPLATES
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(scope("read"))])
+
+
+@router.get("/models")
+async def models(request: Request) -> dict[str, Any]:
+    """The model of this service, as OpenAI lists them."""
+    engine = service_of(request).engine
+    spec = engine.spec
+    facts = {
+        "id": engine.reference,
+        "object": "model",
+        "owned_by": "crosslens",
+        "name": spec.name,
+        "identity": spec.identity,
+        "dimension": spec.dimension,
+        "context_length": spec.text.context_length,
+        "image_size": spec.image.size,
+        "scripts": list(spec.scripts),
+        "runtime": engine.provenance,
+    }
+    return {"object": "list", "data": [facts]}
+
+
+@router.post("/embeddings")
+async def embeddings(request: Request, asked: schemas.Embeddings) -> dict[str, Any]:
+    """Embed texts and pictures: OpenAI's interface. A data URI of a picture is a picture."""
+    service = service_of(request)
+    _check_model(service, asked.model)
+    inputs = [asked.input] if isinstance(asked.input, str) else asked.input
+    if not inputs:
+        raise invalid("input is empty", "Give a text or a picture, or a list of them")
+    dimension = service.engine.dimension
+    if asked.dimensions not in (None, dimension):
+        raise invalid(f"dimensions is {asked.dimensions}", f"This model has {dimension}; leave it out")
+    vectors, tokens = await service.run(lambda: _embedded(service, inputs, asked.modality))
+    data = [
+        {"object": "embedding", "index": number, "embedding": _written(vector, asked.encoding_format)}
+        for number, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": service.engine.reference, "usage": usage}
+
+
+@router.post("/rank")
+async def rank(request: Request, body: Sent[schemas.Rank] = Depends(sent(schemas.Rank))) -> dict[str, Any]:  # noqa: B008
+    """Texts by how well they fit a picture, best first, with softmax confidence over them."""
+    service = service_of(request)
+    asked = body.asked
+    service.check_texts(asked.texts)
+
+    def work() -> list[dict[str, Any]]:
+        [picture] = service.pictures([asked.image], body.files)
+        return [asdict(label) for label in service.engine.rank(picture, asked.texts)]
+
+    return {"labels": await service.run(work)}
+
+
+@router.post("/match")
+async def match(request: Request, body: Sent[schemas.Match] = Depends(sent(schemas.Match))) -> dict[str, Any]:  # noqa: B008
+    """How probably each picture and its text belong together."""
+    service, pairs = service_of(request), body.asked.pairs
+    service.check_texts([pair.text for pair in pairs])
+
+    def work() -> list[dict[str, float]]:
+        images = service.engine.embed_images(service.pictures([pair.image for pair in pairs], body.files))
+        texts = service.engine.embed_texts([pair.text for pair in pairs])
+        cosines = np.clip((images * texts).sum(axis=1), -1, 1)
+        chances = service.engine.probabilities(cosines, body.asked.probability or "calibrated")
+        return [
+            {"similarity": float(cosine), "probability": float(chance)}
+            for cosine, chance in zip(cosines, chances, strict=True)
+        ]
+
+    return {"results": await service.run(work)}
+
+
+@router.post("/classify")
+async def classify(
+    request: Request,
+    body: Sent[schemas.Classify] = Depends(sent(schemas.Classify)),  # noqa: B008
+) -> dict[str, Any]:
+    """For every picture the labels, best first, with softmax confidence over them."""
+    service, asked = service_of(request), body.asked
+    templates = asked.templates or list(TEMPLATES)
+    service.check_texts([label for label in asked.labels for _ in templates])
+
+    def work() -> list[dict[str, Any]]:
+        pictures = service.pictures(asked.images, body.files)
+        ranked = service.engine.classify(pictures, asked.labels, templates)
+        return [{"labels": [asdict(label) for label in labels]} for labels in ranked]
+
+    return {"results": await service.run(work)}
+
+
+@router.post("/similarity")
+async def similarity(
+    request: Request,
+    body: Sent[schemas.Similarity] = Depends(sent(schemas.Similarity)),  # noqa: B008
+) -> dict[str, Any]:
+    """The cosines of pictures and texts, everything with everything."""
+    service, asked = service_of(request), body.asked
+    if not asked.images and not asked.texts:
+        raise invalid("there is neither a picture nor a text", "Give some of either")
+    service.check_texts(asked.texts)
+
+    def work() -> dict[str, Any]:
+        images = service.engine.embed_images(service.pictures(asked.images, body.files))
+        texts = service.engine.embed_texts(asked.texts)
+        return {
+            "images_texts": _cosines(images, texts),
+            "images_images": _cosines(images, images),
+            "texts_texts": _cosines(texts, texts),
+        }
+
+    return await service.run(work)
+
+
+def _check_model(service: Service, name: str | None) -> None:
+    engine = service.engine
+    if name not in (None, "", engine.reference, engine.spec.name):
+        known = engine.reference
+        problem = f"there is no model {name!r} here"
+        raise Problem(
+            404, "model_not_found", "There is no such model", problem, f"This service has {known!r}"
+        )
+
+
+def _embedded(service: Service, inputs: list[str], modality: str) -> tuple[Float32, int]:
+    """(vectors of all inputs, in order; tokens of the texts)."""
+    pictured = [modality == "image" or (modality == "auto" and is_picture(one)) for one in inputs]
+    texts = [one for one, picture in zip(inputs, pictured, strict=True) if not picture]
+    images = [one for one, picture in zip(inputs, pictured, strict=True) if picture]
+    service.check_texts(texts)
+    engine, rows = service.engine, np.array(pictured, bool)
+    vectors = np.empty((len(inputs), engine.dimension), np.float32)
+    if images:
+        vectors[rows] = engine.embed_images(service.pictures(images, {}))
+    if texts:
+        vectors[~rows] = engine.embed_texts(texts)
+    return vectors, engine.tokens(texts)
+
+
+def _written(vector: Float32, form: str) -> list[float] | str:
+    if form == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return [float(number) for number in vector]
+
+
+def _cosines(one: Float32, other: Float32) -> list[list[float]]:
+    return [[float(cosine) for cosine in row] for row in np.clip(one @ other.T, -1, 1)]

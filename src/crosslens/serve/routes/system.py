@@ -1,0 +1,57 @@
+"""Whether the service lives, is ready, and how it fares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from crosslens import __version__
+from crosslens.serve.access import sent_key
+from crosslens.serve.guard import scope
+from crosslens.serve.metrics import CONTENT_TYPE
+from crosslens.serve.problems import Problem
+from crosslens.serve.service import service_of
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> dict[str, Any]:
+    """The model is warm, and the service takes requests."""
+    service = service_of(request)
+    if not service.ready.is_set():
+        raise Problem(503, "not_ready", "The service is starting or stopping", headers={"Retry-After": "1"})
+    return {"ready": True, "model": service.engine.reference}
+
+
+@router.get("/metrics", dependencies=[Depends(scope("read"))])
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    service = service_of(request)
+    for queue, waiting in service.engine.waiting().items():
+        service.metrics.waiting.labels(queue).set(waiting)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE)
+
+
+@router.get("/v1/session")
+async def session(request: Request) -> dict[str, Any]:
+    """What a page needs to know of the service and of the key it sends, if any."""
+    service = service_of(request)
+    text = sent_key(request.headers)
+    keys = bool(service.keys.all())
+    key = service.keys.find(text) if text and keys else None
+    return {
+        "version": __version__,
+        "keys": keys,
+        "scope": ("admin" if not keys else key.scope if key else None),
+        "model": service.engine.reference if key or not keys else None,
+    }

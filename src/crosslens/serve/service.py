@@ -1,0 +1,73 @@
+"""What the endpoints work with: one object to a running service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, TypeVar, cast
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from starlette.requests import Request
+
+from crosslens.serve.access import Keys, Rates
+from crosslens.serve.config import ServeConfig
+from crosslens.serve.engine import Engine
+from crosslens.serve.metrics import Metrics
+from crosslens.serve.pictures import picture_bytes, uploaded
+from crosslens.serve.problems import invalid, too_large
+from crosslens.serve.schemas import Address, ItemPicture, Picture, Upload
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service and its parts."""
+
+    config: ServeConfig
+    keys: Keys
+    rates: Rates
+    metrics: Metrics
+    engine: Engine
+    threads: CapacityLimiter
+    ready: Event = field(default_factory=Event)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Something that takes time, in a thread. A client that goes away does not wait for it."""
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self.threads)
+
+    def pictures(self, given: Sequence[Picture], files: Mapping[str, bytes]) -> list[bytes]:
+        """The bytes of pictures, however they were given. Raises Problem."""
+        limit = self.config.limits.images
+        if len(given) > limit:
+            raise too_large(f"{len(given)} pictures are in the request, {limit} are allowed")
+        return [self._picture(one, f"image {number}", files) for number, one in enumerate(given)]
+
+    def _picture(self, given: Picture, name: str, files: Mapping[str, bytes]) -> bytes:
+        if isinstance(given, str):
+            return picture_bytes(given, self.config, name)
+        if isinstance(given, Address):
+            return picture_bytes(given.url, self.config, name)
+        if isinstance(given, Upload):
+            return uploaded(files, given.file)
+        return self.item_picture(given)
+
+    def item_picture(self, given: ItemPicture) -> bytes:
+        """The file of an item. Raises Problem."""
+        raise invalid(f"{given.item} cannot be opened", "Send the picture itself")
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Raise Problem for more or longer texts than are allowed."""
+        limits = self.config.limits
+        if len(texts) > limits.texts:
+            raise too_large(f"{len(texts)} texts are in the request, {limits.texts} are allowed")
+        longest = max(map(len, texts), default=0)
+        if longest > limits.characters:
+            raise too_large(f"a text has {longest:,} characters, {limits.characters:,} are allowed")
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request came to."""
+    return cast(Service, cast(Any, request).app.state.service)
