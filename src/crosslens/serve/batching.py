@@ -29,9 +29,9 @@ from crosslens.types import Float32
 class Gathering:
     """How batches are gathered.
 
-    batch_size: rows of a batch at most. concurrency: batches in the tower at a time. most_waiting: rows in the
-    queue, beyond which callers are turned away. patience: seconds to wait for others to join. observe: told the
-    rows of every batch; None for nobody.
+    batch_size: rows of a batch at most. concurrency: batches in the tower at a time. most_waiting: rows in
+    the queue, beyond which callers are turned away. patience: seconds to wait for others to join. observe:
+    told the rows of every batch; None for nobody.
     """
 
     batch_size: int
@@ -156,7 +156,7 @@ class GatheringTower:
 
 
 class GatheringModel:
-    """A `towers.base.TwoTowers` whose towers gather. images, texts: how; towers are opened when first used."""
+    """A `towers.base.TwoTowers` whose towers gather. images, texts: how. Towers open when first used."""
 
     def __init__(self, model: TwoTowers, images: Gathering, texts: Gathering) -> None:
         self._model = model

@@ -18,9 +18,9 @@ _MB = 1 << 20
 class RequestLimits:
     """What one request may hold.
 
-    body: bytes of one that is JSON. images, texts: how many. characters: of one text. k: results. upload: bytes
-    of uploaded files together; file: of one of them. zip_entries, zip_ratio: files in an archive, and how many
-    times larger than it they may be. url_bytes, url_seconds: of a picture behind an address.
+    body: bytes of one that is JSON. images, texts: how many. characters: of one text. k: results. upload:
+    bytes of uploaded files together; file: of one of them. zip_entries, zip_ratio: files in an archive, and
+    how many times larger than it they may be. url_bytes, url_seconds: of a picture behind an address.
     """
 
     body: int = 64 * _MB
@@ -41,8 +41,8 @@ class ServeConfig:
     """How the service runs.
 
     libraries: folders; their names are what clients call them by. model: where no library says; how: see
-    `Compute`. keys: the file of API keys. allowed_hosts: names of this service beside its address and those of
-    loopback. origins: pages of other origins that may call it. folders: below which clients with admin scope
+    `Compute`. keys: the file of API keys. allowed_hosts: names of this service beside its address and those
+    of loopback. origins: pages of other origins that may call it. folders: below which clients with admin scope
     may add folders. urls: whether pictures may be named by address. rate: requests a minute for each key, or
     address without keys; 0: any. most_waiting: inputs that may wait for a tower. patience: seconds that a
     busy tower's queue waits for others.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import socket
 import ssl
 import time
+from contextlib import closing
+from socket import SOCK_STREAM, create_connection, getaddrinfo, socket
 from urllib.parse import urljoin, urlsplit
 
 from crosslens.serve.problems import Problem, too_large
@@ -36,7 +37,7 @@ def fetch(url: str, most_bytes: int, seconds: float) -> bytes:
 def public_address(host: str, port: int) -> str:
     """The address of a host, if it and all its others are public. Raises Problem."""
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        found = {entry[4][0] for entry in getaddrinfo(host, port, type=SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
         raise _unreachable(f"the name {host!r} is not known") from error
     for text in found:
@@ -63,29 +64,27 @@ def _once(url: str, most_bytes: int, deadline: float) -> tuple[bytes, str | None
     connection, target = _connection(url, deadline)
     try:
         connection.request("GET", target, headers={"Accept": "image/*", "User-Agent": "crosslens"})
-        answer = connection.getresponse()
-        if answer.status in _REDIRECTS and (elsewhere := answer.getheader("Location")):
-            return b"", elsewhere
-        if answer.status != http.HTTPStatus.OK:
-            raise _unreachable(f"the answer was {answer.status}")
-        return _body(connection, answer, most_bytes, deadline), None
+        plug = connection.sock  # the answer may take it over
+        with closing(connection.getresponse()) as answer:
+            if answer.status in _REDIRECTS and (elsewhere := answer.getheader("Location")):
+                return b"", elsewhere
+            if answer.status != http.HTTPStatus.OK:
+                raise _unreachable(f"the answer was {answer.status}")
+            return _body(plug, answer, most_bytes, deadline), None
     except (OSError, http.client.HTTPException, UnicodeError, ValueError) as error:
         raise _unreachable(f"no picture came back ({type(error).__name__})") from error
     finally:
         connection.close()
 
 
-def _body(
-    connection: http.client.HTTPConnection, answer: http.client.HTTPResponse, most: int, deadline: float
-) -> bytes:
+def _body(plug: socket, answer: http.client.HTTPResponse, most: int, deadline: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise _unreachable("it took too long")
-        if connection.sock is not None:
-            connection.sock.settimeout(left)
+        plug.settimeout(left)
         part = answer.read1(_BLOCK)
         if not part:
             return b"".join(parts)
@@ -122,7 +121,7 @@ class _Pinned(http.client.HTTPConnection):
     address = ""
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self.address, self.port), self.timeout)
+        self.sock = create_connection((self.address, self.port), self.timeout)
 
 
 class _PinnedHTTPS(_Pinned):

@@ -1,4 +1,4 @@
-"""Every request's way in: a number for it, the host it asked for, its size, its key, how often; and its way out."""
+"""Every request's way in: its number, the host it asked for, its size, its key; and its way out."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from crosslens.serve.fetch import fetch
 from crosslens.serve.config import ServeConfig
+from crosslens.serve.fetch import fetch
 from crosslens.serve.problems import Problem, invalid, too_large
 
 _DATA_URI = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?P<more>(;[\w.+=-]+)*),", re.ASCII)

@@ -14,9 +14,10 @@ MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass
-class Problem(Exception):
-    """An answer that is no success. code: stable; title: of the kind; detail: of this one; remedy: what to do.
+class Problem(Exception):  # noqa: N818 (RFC 9457 calls it so)
+    """An answer that is no success.
 
+    code: stable; title: of the kind; detail: of this one; remedy: what to do about it.
     more: further members of the document. headers: of the answer.
     """
 
@@ -42,7 +43,7 @@ class Problem(Exception):
         }
 
 
-class Overloaded(Exception):
+class Overloaded(Exception):  # noqa: N818 (a state, and no mistake of anybody)
     """A queue is full. waiting: rows in it."""
 
     def __init__(self, waiting: int) -> None:

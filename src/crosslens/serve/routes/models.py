@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 
 from crosslens.serve import schemas
-from crosslens.serve.forms import Sent, sent
+from crosslens.serve.forms import Sent, described, sent
 from crosslens.serve.guard import scope
 from crosslens.serve.pictures import is_picture
 from crosslens.serve.problems import Problem, invalid
@@ -42,10 +42,13 @@ async def models(request: Request) -> dict[str, Any]:
     return {"object": "list", "data": [facts]}
 
 
-@router.post("/embeddings")
-async def embeddings(request: Request, asked: schemas.Embeddings) -> dict[str, Any]:
+@router.post("/embeddings", openapi_extra=described(schemas.Embeddings, form=False))
+async def embeddings(
+    request: Request,
+    body: Sent[schemas.Embeddings] = Depends(sent(schemas.Embeddings)),  # noqa: B008
+) -> dict[str, Any]:
     """Embed texts and pictures: OpenAI's interface. A data URI of a picture is a picture."""
-    service = service_of(request)
+    service, asked = service_of(request), body.asked
     _check_model(service, asked.model)
     inputs = [asked.input] if isinstance(asked.input, str) else asked.input
     if not inputs:
@@ -62,7 +65,7 @@ async def embeddings(request: Request, asked: schemas.Embeddings) -> dict[str, A
     return {"object": "list", "data": data, "model": service.engine.reference, "usage": usage}
 
 
-@router.post("/rank")
+@router.post("/rank", openapi_extra=described(schemas.Rank))
 async def rank(request: Request, body: Sent[schemas.Rank] = Depends(sent(schemas.Rank))) -> dict[str, Any]:  # noqa: B008
     """Texts by how well they fit a picture, best first, with softmax confidence over them."""
     service = service_of(request)
@@ -76,7 +79,7 @@ async def rank(request: Request, body: Sent[schemas.Rank] = Depends(sent(schemas
     return {"labels": await service.run(work)}
 
 
-@router.post("/match")
+@router.post("/match", openapi_extra=described(schemas.Match))
 async def match(request: Request, body: Sent[schemas.Match] = Depends(sent(schemas.Match))) -> dict[str, Any]:  # noqa: B008
     """How probably each picture and its text belong together."""
     service, pairs = service_of(request), body.asked.pairs
@@ -95,7 +98,7 @@ async def match(request: Request, body: Sent[schemas.Match] = Depends(sent(schem
     return {"results": await service.run(work)}
 
 
-@router.post("/classify")
+@router.post("/classify", openapi_extra=described(schemas.Classify))
 async def classify(
     request: Request,
     body: Sent[schemas.Classify] = Depends(sent(schemas.Classify)),  # noqa: B008
@@ -113,7 +116,7 @@ async def classify(
     return {"results": await service.run(work)}
 
 
-@router.post("/similarity")
+@router.post("/similarity", openapi_extra=described(schemas.Similarity))
 async def similarity(
     request: Request,
     body: Sent[schemas.Similarity] = Depends(sent(schemas.Similarity)),  # noqa: B008
