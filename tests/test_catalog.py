@@ -20,7 +20,7 @@ from crosslens.errors import (
     LibraryReadOnlyError,
 )
 from crosslens.store import scan as scan_module
-from crosslens.store import schema
+from crosslens.store import connection, schema
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import from_sql, is_below, to_sql
 from crosslens.store.records import Entry, ModelRecord, Root
@@ -138,7 +138,7 @@ def test_a_migration_that_fails_leaves_the_old_format_whole(
 def test_a_second_writer_does_not_wait_for_ever(
     catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_BUSY_SECONDS", 0.05)
     with catalog.writing(), pytest.raises(LibraryBusyError):
         Catalog(folder, create=True)
 

@@ -139,6 +139,7 @@ def test_search_json_is_one_object_whose_hits_carry_what_is_known(
         "height": 16,
         "size": (pictures / "red.png").stat().st_size,
         "text": None,
+        "relevance": 1,
     }
 
 

@@ -17,7 +17,7 @@ from crosslens.cli.parse import app, main
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 # What stands in examples for a user's own files.
-OWN = {"~/Pictures": "Pictures", "dog.jpg": "Pictures/red.png"}
+OWN = {"~/Pictures": "Pictures", "dog.jpg": "Pictures/red.png", "my-clip": "fake"}
 PLACEHOLDER = re.compile(r"[A-Z]{2}[A-Z_]*…?")
 
 

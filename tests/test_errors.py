@@ -67,6 +67,7 @@ ELSEWHERE = {
     "LibraryFullError": "test_faults.py",
     "ConversionError": "test_convert.py",
     "DownloadError": "test_files.py",
+    "NetworkLibraryWarning": "test_network.py",
 }
 
 

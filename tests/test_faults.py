@@ -183,7 +183,7 @@ def test_a_library_without_its_first_facts_says_so_and_is_finished_by_the_next_r
 @pytest.fixture
 def small_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Limits databases opened from now on to a number of pages; 0 lifts the limit."""
-    connect = schema._connect
+    connect = schema.connect
     limit = 0
 
     def limited(path: Path, mode: str) -> sqlite3.Connection:
@@ -196,7 +196,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         nonlocal limit
         limit = pages
 
-    monkeypatch.setattr(schema, "_connect", limited)
+    monkeypatch.setattr(schema, "connect", limited)
     return set_limit
 
 
@@ -428,11 +428,13 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
 def test_a_library_opened_read_only_sees_what_its_owner_indexes_later(
-    public: Path, fake: Matcher, pictures: Path, paint: Callable[..., Path]
+    public: Path, fake: Matcher, pictures: Path, paint: Callable[..., Path], journal: str
 ) -> None:
     with Library.open(public, fake) as library:
         library.index(pictures)
+    change(public, f"PRAGMA journal_mode = {journal}")  # DELETE: as when it comes from a network disk
     assert as_nobody(public, _SEARCH)
     public.chmod(0o555)
     command = [sys.executable, "-c", _AS_NOBODY + _SEARCH_WHEN_ASKED, public]
@@ -447,6 +449,7 @@ def test_a_library_opened_read_only_sees_what_its_owner_indexes_later(
             paint(f"{colour}.png")
             with Library.open(public, fake) as library:
                 library.index(pictures)
+            public.chmod(0o555)
         process.stdin.close()
     assert counts == ["4\n", "5\n"]
 
@@ -590,7 +593,10 @@ def test_another_model_is_refused_with_the_way_out(indexed: Path, fake: Matcher)
     other = Matcher(OtherModel())
     with pytest.raises(LibraryModelError, match=r"was made with model 'fake'.*not with 'other'") as raised:
         Library.open(indexed, other)
-    assert raised.value.remedy == "Leave the model out, or index into another library folder with 'other'"
+    assert raised.value.remedy == (
+        "Leave the model out, or index into another library folder with 'other', "
+        "or change this one over: crosslens migrate"
+    )
     with Library.open(indexed, fake) as library:
         assert len(library.search("red")) == 4
 

@@ -205,7 +205,8 @@ def test_paths_are_found_whose_small_letters_only_python_knows(tmp_path: Path) -
     catalog.record(entries, [], FAKE_SPEC.identity, "fake")
     for condition, ids in (
         (Glob("kelvin.*"), [1, 2, 3]), (Glob("KEL*"), [1, 2, 3]), (Glob("[k]*"), [1, 2, 3]),
-        (Glob("**/kelvin.png"), [1, 2]), (Extension(("png",)), [1, 2]), (Extension(("png", "gif")), [1, 2, 4]),
+        (Glob("**/kelvin.png"), [1, 2]), (Extension(("png",)), [1, 2]),
+        (Extension(("png", "gif")), [1, 2, 4]),
     ):  # fmt: skip
         assert fitting(catalog, "image", [(condition, False)]).tolist() == ids
     catalog.close()

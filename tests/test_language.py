@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crosslens.conditions import Amount, Camera, Date, Day, Extension, Glob, Has, Kind, Near
+from crosslens.conditions import Amount, Camera, Date, Day, Extension, Glob, Has, Kind, Near, Relevant
 from crosslens.errors import QueryError, QuerySyntaxError
 from crosslens.search.language import Filter, Phrase, Picture, Query, parse
 from crosslens.search.query import WITHOUT_WEIGHT
@@ -236,6 +236,8 @@ def test_the_kind_is_what_the_query_says(text: str, kind: str | None) -> None:
         ("ext:.", 5, "ext:jpg,png"),
         ("path:/", 6, "no pattern of paths"),
         ("has:legs", 5, "has:place"),
+        ("dogs relevant:very", 15, "relevant takes no value"),
+        ("dogs -relevant:", 7, "relevant: cannot be turned round"),
         ("kind:video", 6, "kind:image or kind:text"),
         ("a ~", 3, "names no picture"),
         ("a ~#x", 4, "no number of an item"),
@@ -304,6 +306,7 @@ conditions = st.one_of(
     texts.map(Camera),
     st.sampled_from(["date", "place", "camera"]).map(Has),
     st.just(Kind("text")),
+    st.just(Relevant()),
 )
 terms = st.builds(Phrase, texts, signed) | st.builds(
     Picture, texts | st.just("#12") | st.integers(0, 10**15), signed
@@ -313,7 +316,12 @@ queries = st.builds(
     st.lists(texts, max_size=4).map(lambda words: " ".join(" ".join(words).split())),
     st.lists(terms, max_size=3).map(tuple),
     st.lists(st.builds(Filter, conditions, st.booleans()), max_size=4).map(tuple),
-).filter(lambda query: len({f.negated for f in query.filters if isinstance(f.condition, Kind)}) < 2)
+).filter(
+    lambda query: (
+        len({f.negated for f in query.filters if isinstance(f.condition, Kind)}) < 2
+        and Filter(Relevant(), negated=True) not in query.filters
+    )
+)
 
 
 @settings(deadline=None, max_examples=500)
@@ -335,6 +343,7 @@ def test_what_is_printed_parses_to_itself(query: Query) -> None:
 )
 @example('-"a"')
 @example("ext:\\")
+@example("-\\-")
 def test_any_text_is_read_or_refused_where_it_goes_wrong(text: str) -> None:
     try:
         query = parse(text)

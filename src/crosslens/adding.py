@@ -25,6 +25,7 @@ from crosslens.preprocess import preprocess
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import ADDED, text_hash
 from crosslens.store.records import Entry
+from crosslens.store.targets import waiting_of
 from crosslens.types import Facts, Float32, ImageInput, Item, UInt8
 
 # Of a content's hash, as the name of what came without one.
@@ -106,10 +107,11 @@ def _record(
     now = time.time_ns()
     paths = [ADDED + name for name in _names(contents, names)]
     known = catalog.hashes_of(paths)
+    waiting = waiting_of(catalog, known.values(), matcher.spec.identity)
     entries = [
         Entry(Item(path, c.size, now), root.id, c.hash, c.width, c.height, c.vector, c.text, c.facts)
         for path, c in zip(paths, contents, strict=True)
-        if known.get(path) != c.hash
+        if known.get(path) != c.hash or c.hash in waiting
     ]
     if entries:
         catalog.record(entries, [], matcher.spec.identity, matcher.provenance)

@@ -258,7 +258,15 @@ class Kind:
         return f"kind:{self.kind}"
 
 
-Condition: TypeAlias = Date | Amount | Glob | Extension | Near | Camera | Tag | Has | Kind
+@dataclass(frozen=True, slots=True)
+class Relevant:
+    """That a result is probably meant, and not only the nearest there is. It is known of results alone."""
+
+    def __str__(self) -> str:
+        return "relevant:"
+
+
+Condition: TypeAlias = Date | Amount | Glob | Extension | Near | Camera | Tag | Has | Kind | Relevant
 
 
 def plain(number: float) -> str:

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from crosslens.checksum import checksum
 from crosslens.store.snapshot import stamp_of
-from crosslens.store.vectors import DERIVED
+from crosslens.store.vectors import DERIVED, open_files
 from crosslens.types import Int64
 
 _PAGE = 4096
@@ -53,26 +51,18 @@ def damaged_files(db: sqlite3.Connection, library: Path) -> Iterator[str]:
 def differing_vectors(db: sqlite3.Connection, library: Path) -> Iterator[int]:
     """Items whose vectors in the database are not those in a matrix that is whole."""
     damaged = {line.partition(": not as")[0] for line in damaged_files(db, library)}
-    library_id, generation = stamp_of(db)
-    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
-    for folder in current(library, (library_id, generation)):
+    query = "SELECT value FROM meta WHERE key IN ('model.identity', 'target.identity')"
+    models = {value: stamp_of(db, value)[0] for (value,) in db.execute(query).fetchall()}
+    for folder in current(library, stamp_of(db)):
         if str(folder) in damaged or not (folder / "index.faiss").exists():
             continue
         try:
             facts = json.loads((folder / "stamp.json").read_text())
-            index, ids = _matrix(folder)
+            index, ids = open_files(folder)
         except (OSError, ValueError, RuntimeError):  # deleted since
             continue
-        if (facts["library"], facts["model"]) == (library_id, meta.get("model.identity")):
+        if facts["library"] == models.get(facts["model"]):
             yield from _differing(db, facts["model"], index, ids)
-
-
-def _matrix(folder: Path) -> tuple[Any, Int64]:
-    import faiss
-
-    ids = np.load(folder / "ids.npy", mmap_mode="r")
-    with (folder / "index.faiss").open("rb") as file:  # by its number: FAISS cannot name every path
-        return faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC), ids
 
 
 def _differing(db: sqlite3.Connection, model: str, index: Any, ids: Int64) -> Iterator[int]:

@@ -21,6 +21,7 @@ from crosslens import places
 from crosslens.library import Library
 from crosslens.matcher import Matcher
 from crosslens.models.catalogue import STARTER, find_bundle
+from crosslens.store.filesystem import file_system_of
 from crosslens.store.schema import DATABASE
 from crosslens.towers.opening import auto_device
 from crosslens.towers.openvino import available_cores
@@ -71,6 +72,7 @@ def examine(library: Path) -> Checkup:
     """Look at this machine and try everything once, with the embedded model and pictures made here."""
     matcher = Matcher(STARTER)
     spec = matcher.spec
+    disk = file_system_of(library)
     facts = {
         "crosslens": {
             "version": crosslens.__version__,
@@ -94,6 +96,7 @@ def examine(library: Path) -> Checkup:
         },
         "places": {
             "library": f"{library}{'' if library.exists() else ' (not there yet)'}",
+            "its file system": f"{disk}; {disk.consequence}",
             "model cache": f"{places.model_cache()}{_size(places.model_cache())}",
         },
     }

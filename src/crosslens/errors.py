@@ -176,7 +176,9 @@ class CrosslensWarning(UserWarning):
 def warn(warning: CrosslensWarning) -> None:
     """Warn, and point at the line outside this package that led here."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "crosslens":
+    # Between two frames of ours lies contextlib's, where one of them is a context manager.
+    ours = ("crosslens", "contextlib")
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
         level, frame = level + 1, frame.f_back
     warnings.warn(warning, stacklevel=level)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from crosslens.changes import Changes
 from crosslens.decode import read_bytes
 from crosslens.encode import Encoded, Job, ordered_map
 from crosslens.errors import ImageError, ImageNotFoundError, InputError, UnreadableImageError
@@ -69,15 +70,30 @@ class IndexRun:
         self._in_flight: set[bytes] = set()
         self._unreadable: dict[bytes, str] = {}
 
-    def run(self, paths: Sequence[str], text_column: str | None = None) -> IndexReport:
-        """Index these files and folders and the roots below them; with none, all roots that are known."""
+    def run(
+        self,
+        paths: Sequence[str],
+        text_column: str | None = None,
+        changes: Changes = Changes(),  # noqa: B008
+    ) -> IndexReport:
+        """Index these files and folders and the roots below them; with none, all roots that are known.
+
+        changes: with its paths, only those are looked at, wherever they lie.
+        """
         roots = self._roots(paths, text_column)
+        parts = changes.by_root([root.path for root in roots if not root.is_file])
+        if changes.paths is not None:
+            roots = [root for root in roots if root.path in parts]
         skip = frozenset(root.path for root in self._catalog.roots())
         present = [root for root in roots if self._is_there(root)]
         self._scan = Scan(self._catalog)
+        self._unfinished = frozenset(changes.unfinished)
+        for path in self._unfinished:
+            self._scan.keep(path)
         tables = [root for root in present if root.text_column and os.path.isfile(root.path)]
         for root in (root for root in present if root not in tables):
-            self._scan.add(root, self._walk(root, skip - {root.path}))
+            part = parts.get(root.path)
+            self._scan.add(root, self._walk(root, skip - {root.path}, part), part)
         self._tally.pending, self._tally.unchanged = self._scan.counts()
         self._report(force=True)
         try:
@@ -107,7 +123,7 @@ class IndexRun:
             moved=tally.moved,
             removed=tally.removed,
             unchanged=tally.unchanged,
-            offline=self._catalog.counts()["offline"],
+            offline=self._catalog.count_offline(),
             encoded=tally.encoded,
             ignored=tally.ignored,
             seconds=time.monotonic() - self._started,
@@ -164,10 +180,12 @@ class IndexRun:
         except OSError:  # not to be read is not empty; walking it will say why
             return False
 
-    def _walk(self, root: Root, skip: frozenset[str]) -> Iterator[Item]:
+    def _walk(self, root: Root, skip: frozenset[str], only: Sequence[str] | None) -> Iterator[Item]:
         if not os.path.lexists(root.path):
             return iter(())
-        return walk(root.path, skip=skip, on_error=self._cannot_look, on_ignored=self._ignore)
+        skip |= self._unfinished
+        found = walk(root.path, skip=skip, on_error=self._cannot_look, on_ignored=self._ignore, only=only)
+        return (item for item in found if item.path not in self._unfinished)
 
     # -- from files to results --------------------------------------------------------------------
 

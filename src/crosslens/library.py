@@ -13,23 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
-import numpy as np
-
 from crosslens import places
 from crosslens.adding import add_images, add_texts
 from crosslens.arguments import several_paths, whole, word
-from crosslens.errors import (
-    InputError,
-    LibraryDamagedError,
-    LibraryNotFoundError,
-    QueryError,
-)
+from crosslens.changes import Changes
+from crosslens.errors import InputError, LibraryNotFoundError, QueryError
 from crosslens.indexing import IndexRun, OnProgress, check_sources
 from crosslens.inputs import several
 from crosslens.matcher import Compute, Matcher
 from crosslens.models.captions import PROBES
-from crosslens.querying import Asked, Page, find
-from crosslens.remembered import check_model, matcher_of, record_of, remembered
+from crosslens.querying import Asked, Page, find, find_many
+from crosslens.remembered import check_model, matcher_of, record_of, remembered, searched_model
 from crosslens.search.backend import Allowed, Connect
 from crosslens.search.language import Query
 from crosslens.searching import Searching
@@ -39,8 +33,10 @@ from crosslens.store.lock import writer_lock
 from crosslens.store.paths import targets_of
 from crosslens.store.records import ModelRecord
 from crosslens.store.schema import explained
-from crosslens.store.vectors import Matrix, open_matrix
+from crosslens.store.targets import settle
+from crosslens.store.vectors import Matrix
 from crosslens.types import Float32, Hit, ImageInput, IndexReport, LibraryStats, Modality
+from crosslens.view import Vectors, View
 
 
 class Library:
@@ -57,8 +53,7 @@ class Library:
         self._asked_matcher = matcher
         self._catalog: Catalog | None = None
         self._matcher: Matcher | None = None
-        self._matrices: dict[Modality, Matrix] = {}
-        self._searching = Searching(folder, connect)
+        self.vectors = Vectors(Searching(folder, connect))
 
     @classmethod
     def open(
@@ -111,12 +106,9 @@ class Library:
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher with the library's model."""
+        """The matcher with the library's model: the new one, when the library was migrated meanwhile."""
         self._look()
-        if self._matcher is None:
-            self._matcher = self._asked_matcher or remembered(self._folder, self._record(), self._how)
-        check_model(self._folder, self._record(), self._matcher)
-        return self._matcher
+        return self._matcher_of(self._record())
 
     # -- index ------------------------------------------------------------------------------------
 
@@ -125,12 +117,14 @@ class Library:
         sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         on_progress: OnProgress | None = None,
         text_column: str | None = None,
+        changes: Changes | None = None,
     ) -> IndexReport:
         """Bring the library up to date with folders and files; with none, with all it was given before.
 
         Encodes only what is new or changed. Pictures that cannot be read are listed in the report's
         `failures`. Items of a folder that is missing go offline and are kept.
         Tables (.csv, .tsv, .jsonl, .parquet) hold texts, in the column `text_column`.
+        changes: looks at no more than these, and leaves it to the caller to `prepare`.
         Raises ImageNotFoundError for a source that does not exist, LibraryBusyError while another process
         indexes, LibraryReadOnlyError, LibraryFullError; what was committed before stays.
         """
@@ -145,8 +139,10 @@ class Library:
             paths, {root.path for root in self._catalog.roots()} if self._catalog else set(), text_column
         )
         with self._filling() as catalog:
-            report = IndexRun(catalog, self.matcher, on_progress).run(paths, text_column)
-        self.prepare()
+            run = IndexRun(catalog, self.matcher, on_progress)
+            report = run.run(paths, text_column, changes or Changes())
+        if changes is None:
+            self.prepare()
         return report
 
     def prepare(self) -> None:
@@ -154,9 +150,13 @@ class Library:
 
         Others may write and search meanwhile. `index` does it; it is needed after many calls of `add`.
         """
+        view = self.view()
         for kind in get_args(Modality):
             if self._existing().holds(kind):
-                self._searching.build(self.matrix(kind), self._model(), kind, self._probes)
+                matrix = view.matrix(kind)
+                self.vectors.searching.build(
+                    matrix, view.record, kind, lambda: view.matcher.embed_texts(PROBES)
+                )
 
     def add(
         self,
@@ -194,6 +194,7 @@ class Library:
             if catalog.model() != record:  # new, or the same model in another place
                 catalog.set_model(record)
             yield catalog
+            settle(catalog)
 
     def remove(self, targets: Iterable[str | os.PathLike[str] | int] | str | os.PathLike[str] | int) -> int:
         """Forget items by id, by path, or by a folder above them; returns how many. No picture is deleted.
@@ -254,46 +255,32 @@ class Library:
 
     def search_many(self, texts: Sequence[str], k: int = 10, kind: Modality | None = None) -> list[list[Hit]]:
         """`search(text, k=k, kind=kind)` for many texts at once, faster than one by one; a list to a text."""
-        return self._hits(self.matcher.embed_texts(texts), k, self._kind(kind))
+        return find_many(self, texts, k, kind)
+
+    def view(self) -> View:
+        """The library as it is searched: with the model that it has now, to the end."""
+        return View(self, self._model())
+
+    def matrix(self, kind: Modality) -> Matrix:
+        """The vectors of the library's pictures or texts as they are now."""
+        return self.view().matrix(kind)
 
     def _kind(self, kind: Modality | None) -> Modality:
-        """What to look for. Raises QueryError for what the library does not hold."""
-        self._model()
-        if kind not in (None, "image", "text"):
-            raise QueryError(f"kind is {kind!r}", 'Wanted "image" or "text"')
-        if kind == "text" and not self._existing().holds("text"):
-            raise QueryError(
-                f"library {self._folder} holds no texts",
-                "Add some: crosslens index TABLE --text-column NAME",
-            )
-        if kind is None:
-            texts_only = self._existing().holds("text") and not self._existing().holds("image")
-            return "text" if texts_only else "image"
-        return kind
+        return self.view()._kind(kind)
 
     def _hits(
         self, queries: Float32, k: int, kind: Modality, allowed: Allowed | None = None
     ) -> list[list[Hit]]:
-        k = whole("k", k, error=QueryError)
-        matrix = self.matrix(kind)
-        ids, scores = self._searching.backend(matrix, self._model(), kind).search(queries, k, allowed)
-        scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
-        items = {row.id: row for row in self._existing().items(np.unique(ids).tolist())}
-        return [
-            [
-                row.hit(float(score))
-                for number, score in zip(line, line_scores, strict=True)
-                if (row := items.get(int(number))) is not None
-            ]
-            for line, line_scores in zip(ids, scores, strict=True)
-        ]
+        return self.view()._hits(queries, k, kind, allowed)
 
     # -- facts ------------------------------------------------------------------------------------
 
     def stats(self) -> LibraryStats:
         """Numbers about the library. Raises LibraryNotFoundError before the first `index`."""
-        catalog, model, kind = self._existing(), self._model(), self._kind(None)
-        return library_stats(catalog, model, self._searching.facts(self.matrix(kind), model, kind))
+        view = self.view()
+        kind = view._kind(None)
+        facts = self.vectors.searching.facts(view.matrix(kind), view.record, kind)
+        return library_stats(self._existing(), view.record, facts)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -302,10 +289,6 @@ class Library:
         if self._catalog is None:
             with contextlib.suppress(LibraryNotFoundError):
                 self._catalog = Catalog(self._folder)
-
-    def _probes(self) -> Float32:
-        """Texts to measure approximate search with."""
-        return self.matcher.embed_texts(PROBES)
 
     def _existing(self) -> Catalog:
         if self._catalog is None:
@@ -320,7 +303,7 @@ class Library:
         return catalog
 
     def _model(self) -> ModelRecord:
-        record = self._existing().model()
+        record = searched_model(self._existing(), self._asked_matcher)
         if record is None:
             raise LibraryNotFoundError(
                 f"the library in {self._folder} is empty", "Fill it with: crosslens index FOLDER"
@@ -328,18 +311,13 @@ class Library:
         return record
 
     def _record(self) -> ModelRecord | None:
-        return self._catalog.model() if self._catalog is not None else None
+        return None if self._catalog is None else searched_model(self._catalog, self._asked_matcher)
 
-    def matrix(self, kind: Modality) -> Matrix:
-        """The vectors of the library's pictures or texts as they are now."""
-        catalog, model = self._existing(), self._model()
-        matrix = self._matrices.get(kind)
-        if matrix is None or matrix.stamp != catalog.stamp():
-            matrix = self._matrices[kind] = open_matrix(catalog, model, kind)
-        if matrix.index.d != model.dimension:
-            raise LibraryDamagedError(
-                f"library {self._folder}: its vectors have {matrix.index.d} numbers, "
-                f"its model {model.dimension}",
-                "Move the folder away and index again",
-            )
-        return matrix
+    def _matcher_of(self, record: ModelRecord | None) -> Matcher:
+        """A matcher with this model: that which was asked for, or else one as the library remembers it."""
+        matcher = self._asked_matcher or self._matcher
+        stale = record is not None and matcher is not None and matcher.spec.identity != record.identity
+        if matcher is None or (stale and self._asked_matcher is None):
+            matcher = self._matcher = remembered(self._folder, record, self._how)
+        check_model(self._folder, record, matcher)
+        return matcher

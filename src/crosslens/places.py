@@ -14,6 +14,16 @@ def default_library() -> Path:
     return platformdirs.user_data_path(APP, appauthor=False) / "library"
 
 
+def libraries() -> Path:
+    """One library folder for each that clients of the service made."""
+    return platformdirs.user_data_path(APP, appauthor=False) / "libraries"
+
+
+def keys() -> Path:
+    """The API keys of the service."""
+    return platformdirs.user_config_path(APP, appauthor=False) / "keys.json"
+
+
 def model_cache() -> Path:
     """Compiled graphs; may be deleted at any time."""
     return platformdirs.user_cache_path(APP, appauthor=False) / "openvino"
@@ -37,6 +47,11 @@ def certificate(identity: str) -> Path:
 def calibration(identity: str) -> Path:
     """The match calibration that a user fitted for a model."""
     return platformdirs.user_data_path(APP, appauthor=False) / "calibration" / f"{identity}.json"
+
+
+def relevance(identity: str) -> Path:
+    """What relevance is told by: of a model, and of each library with it. May be deleted at any time."""
+    return platformdirs.user_cache_path(APP, appauthor=False) / "relevance" / identity
 
 
 def notices() -> Path:

@@ -14,18 +14,21 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import numpy as np
 
 from crosslens.arguments import whole
-from crosslens.conditions import Condition, Kind
+from crosslens.conditions import Condition, Kind, Relevant
 from crosslens.errors import LibraryModelError, QueryError
 from crosslens.matcher import Matcher
+from crosslens.relevance import is_known, judged
 from crosslens.search.backend import Allowed
 from crosslens.search.fusion import fuse
 from crosslens.search.language import Phrase, Picture, Query, parse
 from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
+from crosslens.search.relevance import RELEVANT
 from crosslens.store.catalog import Catalog
 from crosslens.store.filters import Order, fitting, sort_keys, vector_of
 from crosslens.store.vectors import Matrix
 from crosslens.store.words import matching
 from crosslens.types import Float32, Hit, ImageInput, Int64, Modality
+from crosslens.wording import worded
 
 Sort: TypeAlias = Literal["score", "date", "path"]
 # Results by meaning that are fused with those by words.
@@ -35,6 +38,7 @@ _DEPTH = 200
 class Searched(Protocol):
     """What a search needs of a library; `library.Library` has it."""
 
+    def view(self) -> Searched: ...  # noqa: D102
     @property
     def folder(self) -> Path: ...  # noqa: D102
     @property
@@ -70,7 +74,8 @@ class Page:
 class Asked:
     """What to look for. image, without, kind: as in `Library.search`.
 
-    files: whether "~" may name a file, and not only an item.
+    files: whether "~" may name a file, and not only an item. more: terms beside those of the query.
+    whole_paths: whether path: sees where folders lie that were indexed, and not only what is in them.
     """
 
     query: Query = Query()  # noqa: RUF009 (frozen)
@@ -78,6 +83,8 @@ class Asked:
     without: str | Sequence[str] | None = None
     kind: Modality | None = None
     files: bool = True
+    more: tuple[Term, ...] = ()
+    whole_paths: bool = True
 
 
 def search(
@@ -108,26 +115,43 @@ def read(text: str) -> Query:
 
 def find(library: Searched | Sequence[Searched], asked: Asked, page: Page) -> list[Hit]:
     """`search` for what may also be a picture, or texts that should not be there. Raises what it raises."""
-    libraries = list(library) if isinstance(library, Sequence) else [library]
+    # Each as it is now: migrated meanwhile, it must not mix two models' vectors.
+    libraries = [one.view() for one in (library if isinstance(library, Sequence) else [library])]
     query = asked.query
     several = len(libraries) > 1
     conditions = _conditions(query)
-    alone = not query.words and asked.image is None and not any(term.weight > 0 for term in query.terms)
+    wanted = any(term.weight > 0 for term in (*query.terms, *asked.more))
+    alone = not (query.words or wanted or asked.image is not None)
     kind = _kind(libraries, _one_kind(query, asked.kind))
+    judges = _judges(libraries, asked, kind)
     if alone:
         _check_filters_alone(query, asked)
     parts = []
     for one in libraries:
         if not several or one._existing().holds(kind):
             catalog = one._existing()
-            allowed = fitting(catalog, kind, conditions) if conditions or alone else None
+            whole = asked.whole_paths
+            allowed = fitting(catalog, kind, conditions, whole) if conditions or alone else None
             parts.append(_Part(one, kind, allowed, str(one.folder) if several else None))
     if alone:
         return _listed(parts, page)
-    vector = mix(_terms(libraries, query, asked), _covariance(parts))
+    matrices = [part.library.matrix(part.kind) for part in parts]
+    vector = mix(_terms(libraries, query, asked), covariance_of(matrices))
     last = page.offset + page.k
-    hits = _fused(parts, vector, query, last)[page.offset : last]
+    found = _judged(parts, vector, last, query) if judges else _fused(parts, vector, query, last)
+    hits = found[page.offset : last]
     return [hit for _, hit in (hits if page.sort == "score" else _arranged(parts, hits, page.sort))]
+
+
+def find_many(
+    library: Searched, texts: Sequence[str], k: int, kind: Modality | None = None
+) -> list[list[Hit]]:
+    """`find` for many texts at once, plain words each. Raises what it raises."""
+    view = library.view()
+    spec, kind = view.matcher.spec, view._kind(kind)
+    vectors = view.matcher.embed_texts(worded(texts, spec))
+    found = view._hits(vectors, k, kind)
+    return judged(view, vectors, found, are_best=True) if kind == "image" and is_known(spec) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +183,8 @@ def _kind(libraries: Sequence[Searched], kind: Modality | None) -> Modality:
     return holds._kind(kind)
 
 
-def _covariance(parts: Sequence[_Part]) -> Float32:
-    """Of all vectors together, so that terms are mixed alike in all libraries."""
-    matrices = [part.library.matrix(part.kind) for part in parts]
+def covariance_of(matrices: Sequence[Matrix]) -> Float32:
+    """Of all vectors together, (d, d), so that terms are mixed alike in all libraries."""
     if len(matrices) == 1:
         return matrices[0].covariance
     shares = np.array([len(matrix.ids) for matrix in matrices], np.float32)
@@ -177,7 +200,33 @@ def _nearest(parts: Sequence[_Part], vector: Float32, k: int) -> list[_Found]:
     found = [
         (number, hit) for number, part in enumerate(parts) for hit in part.nearest(vector, k, part.allowed)
     ]
+    return _merged(parts, found, k)
+
+
+def _merged(parts: Sequence[_Part], found: list[_Found], k: int) -> list[_Found]:
     return found if len(parts) == 1 else sorted(found, key=lambda row: (-row[1].score, row[0], row[1].id))[:k]
+
+
+def _judges(libraries: Sequence[Searched], asked: Asked, kind: Modality) -> bool:
+    """Whether relevance is told: where it was measured. Raises QueryError where it is wanted and is not."""
+    words_alone = bool(asked.query.words) and not (asked.query.terms or asked.more)
+    measured = words_alone and asked.image is None and asked.without is None and kind == "image"
+    judges = measured and is_known(libraries[0].matcher.spec)
+    if asked.query.relevant and not judges:
+        problem = "relevance is known of pictures alone that are found by plain words"
+        raise QueryError(problem, "Leave relevant out, or look for pictures by a few words alone")
+    return judges
+
+
+def _judged(parts: Sequence[_Part], vector: Float32, k: int, query: Query) -> list[_Found]:
+    """`_nearest` with relevance, and where that is asked for only those that are probably meant."""
+    found: list[_Found] = []
+    for number, part in enumerate(parts):
+        hits = part.nearest(vector, k, part.allowed)
+        [hits] = judged(part.library, vector[None], [hits], are_best=part.allowed is None)
+        wanted = [hit for hit in hits if not query.relevant or (hit.relevance or 0) >= RELEVANT]
+        found += [(number, hit) for hit in wanted]
+    return _merged(parts, found, k)
 
 
 def _fused(parts: Sequence[_Part], vector: Float32, query: Query, last: int) -> list[_Found]:
@@ -222,7 +271,7 @@ def _one_kind(query: Query, kind: Modality | None) -> Modality | None:
 
 
 def _check_filters_alone(query: Query, asked: Asked) -> None:
-    if asked.without is not None or query.terms:
+    if asked.without is not None or query.terms or asked.more:
         problem = "the search asks for nothing but what should not be there"
         raise QueryError(problem, "Give a text, a picture, or both")
     if not query.filters:
@@ -231,7 +280,7 @@ def _check_filters_alone(query: Query, asked: Asked) -> None:
 
 def _conditions(query: Query) -> list[tuple[Condition, bool]]:
     """Each filter but of what kind, with whether it is negated."""
-    return [(f.condition, f.negated) for f in query.filters if not isinstance(f.condition, Kind)]
+    return [(f.condition, f.negated) for f in query.filters if not isinstance(f.condition, Kind | Relevant)]
 
 
 def _listed(parts: Sequence[_Part], page: Page) -> list[Hit]:
@@ -256,7 +305,8 @@ def _terms(libraries: Sequence[Searched], query: Query, asked: Asked) -> list[Te
         check_same_model(libraries[0], other)
     phrases = [Phrase(query.words)] if query.words else []
     phrases += [term for term in query.terms if isinstance(term, Phrase)]
-    vectors = matcher.embed_texts([phrase.text for phrase in phrases]) if phrases else ()
+    texts = worded([phrase.text for phrase in phrases], matcher.spec)
+    vectors = matcher.embed_texts(texts) if texts else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
     pictures = [term for term in query.terms if isinstance(term, Picture)]
     terms += [Term(_picture(libraries, term, files=asked.files), term.weight) for term in pictures]
@@ -264,7 +314,7 @@ def _terms(libraries: Sequence[Searched], query: Query, asked: Asked) -> list[Te
         terms.append(Term(matcher.embed_images([asked.image])[0], 1.0))
     if asked.without is not None:
         terms += [Term(vector, WITHOUT_WEIGHT) for vector in matcher.embed_texts(asked.without)]
-    return terms
+    return [*terms, *asked.more]
 
 
 def check_same_model(one: Searched, other: Searched) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
+from crosslens.changes import folders_above
 from crosslens.types import Item
 
 if TYPE_CHECKING:
@@ -40,11 +41,19 @@ def has_image_name(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
-def walk(root: str, *, skip: frozenset[str], on_error: OnError, on_ignored: OnError) -> Iterator[Item]:
+def walk(
+    root: str,
+    *,
+    skip: frozenset[str],
+    on_error: OnError,
+    on_ignored: OnError,
+    only: Collection[str] | None = None,
+) -> Iterator[Item]:
     """Yield the pictures at or below root, sorted within each folder; a file given as root always counts.
 
     Names that begin with a dot are hidden and left out. Linked folders are followed, each real folder
     once, so a link that points upwards does no harm. Folders in `skip` are not entered.
+    only: files and folders below root. Nothing else is looked at but the names in the folders above them.
     on_error(path, reason): called for what cannot be looked at, and for an ignore file that cannot be used.
     on_ignored(path, reason): called for files not named like a picture, and for pictures and folders that an
     ignore file names; what is below such a folder is not looked at.
@@ -53,15 +62,18 @@ def walk(root: str, *, skip: frozenset[str], on_error: OnError, on_ignored: OnEr
         yield from _item(root, on_error)
         return
     entered: set[tuple[int, int]] = set()
-    folders: list[tuple[str, _Rules]] = [(root, ())]
+    named = frozenset(only or ())
+    towards = {above for path in named for above in (path, *folders_above(path))}
+    # A folder, the rules that hold in it, and whether all of it is looked at.
+    folders: list[tuple[str, _Rules, bool]] = [(root, (), only is None)]
     while folders:
-        folder, rules = folders.pop()
-        below: list[tuple[str, _Rules]] = []
+        folder, rules, whole = folders.pop()
+        below: list[tuple[str, _Rules, bool]] = []
         entries = _entries(folder, entered, on_error)
         if any(entry.name == IGNORE_FILE for entry in entries):
             rules += _rules(folder, on_error)
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or not (whole or entry.path in towards):
                 continue
             is_folder = _is_folder(entry)
             if not is_folder and not has_image_name(entry.name):
@@ -71,7 +83,7 @@ def walk(root: str, *, skip: frozenset[str], on_error: OnError, on_ignored: OnEr
             elif not is_folder:
                 yield from _item(entry.path, on_error)
             elif entry.path not in skip:
-                below.append((entry.path, rules))
+                below.append((entry.path, rules, whole or entry.path in named))
         folders.extend(reversed(below))
 
 

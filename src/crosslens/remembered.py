@@ -8,7 +8,9 @@ from pathlib import Path
 from crosslens.errors import LibraryModelError, UnknownModelError
 from crosslens.matcher import Compute, Matcher
 from crosslens.models.catalogue import STARTER
+from crosslens.store.catalog import Catalog
 from crosslens.store.records import ModelRecord
+from crosslens.store.targets import models_of
 
 
 def record_of(matcher: Matcher) -> ModelRecord:
@@ -33,6 +35,18 @@ def remembered(folder: Path, record: ModelRecord | None, how: Compute) -> Matche
         ) from error
 
 
+def searched_model(catalog: Catalog, asked: Matcher | None) -> ModelRecord | None:
+    """The model to search with; None while nothing has been indexed.
+
+    It is the one that serves, or that which was asked for, while the library is being migrated to it.
+    """
+    models = models_of(catalog)
+    to_come = asked is not None and models.target is not None
+    if to_come and models.target.identity == asked.spec.identity:  # type: ignore[union-attr]
+        return models.target
+    return models.serving
+
+
 def check_model(folder: Path, record: ModelRecord | None, matcher: Matcher) -> None:
     """Raise LibraryModelError for another model than the library's: their vectors cannot be compared."""
     if record is not None and record.identity != matcher.spec.identity:
@@ -40,5 +54,6 @@ def check_model(folder: Path, record: ModelRecord | None, matcher: Matcher) -> N
             f"library {folder} was made with model {record.name!r} ({record.identity[:12]}), "
             f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
             "their vectors cannot be compared",
-            f"Leave the model out, or index into another library folder with {matcher.spec.name!r}",
+            f"Leave the model out, or index into another library folder with {matcher.spec.name!r}, "
+            "or change this one over: crosslens migrate",
         )

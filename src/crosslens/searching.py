@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,12 @@ class Searching:
                 with self._lock:
                     self._found[model.identity, kind] = _Found(matrix.stamp, made, _state(place, matrix))
         return self.facts(matrix, model, kind)
+
+    def keep_only(self, models: Container[str]) -> None:
+        """Let go of what searches the vectors of other models than these identities."""
+        with self._lock:
+            self._found = {key: found for key, found in self._found.items() if key[0] in models}
+            self._connected = {key: found for key, found in self._connected.items() if key[0] in models}
 
     def build_in_background(
         self, matrix: Matrix, model: ModelRecord, kind: Modality, probes: Callable[[], Float32]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from crosslens.search.ann import AnnFacts
 from crosslens.store.catalog import Catalog
 from crosslens.store.records import ModelRecord
+from crosslens.store.targets import count_lacking, models_of, waiting
 from crosslens.store.vectors import derived_size
-from crosslens.types import Approximation, LibraryStats
+from crosslens.types import Approximation, LibraryStats, Migrating
 
 
 def library_stats(catalog: Catalog, model: ModelRecord, searching: AnnFacts | None) -> LibraryStats:
@@ -26,7 +27,16 @@ def library_stats(catalog: Catalog, model: ModelRecord, searching: AnnFacts | No
         generation=catalog.stamp()[1],
         size=catalog.size() + derived_size(catalog.folder),
         approximate=None if searching is None else _approximation(searching),
+        waiting=waiting(catalog),
+        migrating=_migrating(catalog, counts["contents"]),
     )
+
+
+def _migrating(catalog: Catalog, contents: int) -> Migrating | None:
+    target = models_of(catalog).target
+    if target is None:
+        return None
+    return Migrating(target.name, target.dimension, contents - count_lacking(catalog, target.identity))
 
 
 def _approximation(facts: AnnFacts) -> Approximation:

@@ -11,6 +11,7 @@ from crosslens.matcher import Matcher
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import text_hash
 from crosslens.store.records import Entry, Root
+from crosslens.store.targets import waiting_of
 from crosslens.tables import column, read_table
 from crosslens.tally import Tally
 from crosslens.types import Failure, Float32, Item
@@ -60,7 +61,12 @@ def _index_page(
     """Record a page and return the ids of its items."""
     known = catalog.hashes_of([item.path for item, _ in page])
     model = matcher.spec.identity
-    fresh = {text: text_hash(text) for item, text in page if known.get(item.path) != _hash(text)}
+    waiting = waiting_of(catalog, known.values(), model)
+    fresh = {
+        text: text_hash(text)
+        for item, text in page
+        if known.get(item.path) != _hash(text) or known.get(item.path) in waiting
+    }
     new = [text for text, hash_ in fresh.items() if not catalog.has_vector(hash_, model)]
     vectors, bad = embed_each(matcher, new)
     entries = []
@@ -69,7 +75,9 @@ def _index_page(
             tally.failures.append(Failure(item.path, bad[text]))
         elif text in fresh:
             entries.append(Entry(item, root.id, fresh[text], 0, 0, vectors.get(text), text))
-            tally.changed += item.path in known
+            same = known.get(item.path) == fresh[text]  # it had no vector
+            tally.unchanged += same
+            tally.changed += item.path in known and not same
             tally.added += item.path not in known
         else:
             tally.unchanged += 1

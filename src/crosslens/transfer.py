@@ -24,11 +24,12 @@ from crosslens.indexing import mount_of
 from crosslens.inputs import read_bytes
 from crosslens.library import Library
 from crosslens.matcher import Matcher
-from crosslens.remembered import record_of
+from crosslens.remembered import check_model, record_of
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import ADDED, from_sql, is_below, text_hash
 from crosslens.store.records import Entry, Root
 from crosslens.store.schema import explained, open_database
+from crosslens.store.targets import waiting_of
 from crosslens.types import Float32, Item, Progress
 from crosslens.vectorfiles import RCLIP_MODEL, Row, Source, open_source, write_folder, write_parquet
 
@@ -43,11 +44,15 @@ _SAME_TIME = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written. left_out: texts, where the format holds only pictures."""
+    """What was written. left_out: texts, where the format holds only pictures.
+
+    waiting: items that a migration left without a vector.
+    """
 
     path: str
     items: int
     left_out: int
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ def export_vectors(library: Library, out: Path) -> Export:
     finally:
         with suppress(FileNotFoundError):
             shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
-    return Export(str(out), items, 0 if parquet else library.stats().items - items)
+    stats = library.stats()
+    return Export(str(out), items, 0 if parquet else stats.texts, stats.waiting)
 
 
 def _rows_of(folder: Path, model: str, condition: str) -> Iterator[tuple[int, Row]]:
@@ -117,6 +123,7 @@ def import_vectors(
     _check_model(source, matcher, stated=stated)
     count = _check_rows(source, matcher)
     with library._filling() as catalog:
+        check_model(library.folder, catalog.model(), matcher)  # it may have been migrated meanwhile
         return _Importer(catalog, matcher, source).run(count, on_progress)
 
 
@@ -201,6 +208,8 @@ class _Importer:
         rows, done = self._source.rows(), 0
         while page := list(islice(rows, _PAGE)):
             known = self._catalog.hashes_of([self._place(row) for row in page])
+            waiting = waiting_of(self._catalog, known.values(), self._matcher.spec.identity)
+            known = {place: hash_ for place, hash_ in known.items() if hash_ not in waiting}
             entries = [entry for row in page if (entry := self._entry(row, known)) is not None]
             if entries:
                 self._catalog.record(entries, [], self._matcher.spec.identity, _RUNTIME)

@@ -70,7 +70,7 @@ class Hit:
     online: False while the folder it came from is missing (an unplugged disk).
     width, height: pixels after EXIF orientation, 0 for a text. size: bytes. modified: seconds since the
     epoch. text: what was found, None for a picture. library: the folder of its library where several were
-    searched, else None.
+    searched, else None. relevance: in [0, 1], from 0.5 on it is probably meant; None where it is not known.
     """
 
     id: int
@@ -83,6 +83,7 @@ class Hit:
     modified: float
     text: str | None = None
     library: str | None = None
+    relevance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +172,22 @@ class Approximation:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrating:
+    """A migration that is under way. encoded: of the library's contents, those that have a new vector."""
+
+    model: str
+    dimension: int
+    encoded: int
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryStats:
     """Facts about a library.
 
     items: pictures and texts; texts: those of them that are texts.
     roots: what was indexed; missing: those that are not there now. generation: counts committed changes.
-    size: bytes on disk. approximate: None while the library is searched exactly.
+    size: bytes on disk. approximate: None while the library is searched exactly. waiting: items that a
+    migration left without a vector, since their files were away; migrating: None while none is under way.
     """
 
     path: str
@@ -192,3 +203,5 @@ class LibraryStats:
     generation: int
     size: int
     approximate: Approximation | None
+    waiting: int = 0
+    migrating: Migrating | None = None

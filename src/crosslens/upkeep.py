@@ -11,23 +11,25 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from crosslens import derived
-from crosslens.errors import ImageError, InputError, LibraryDamagedError, LibraryError
+from crosslens.errors import ImageError, InputError, LibraryBusyError, LibraryDamagedError, LibraryError
 from crosslens.library import Library
 from crosslens.matcher import Matcher
 from crosslens.store.catalog import Catalog
+from crosslens.store.filesystem import file_system_of
 from crosslens.store.lock import writer_lock
 from crosslens.store.paths import ADDED, from_sql
 from crosslens.store.schema import DATABASE, explained, open_database
 from crosslens.store.snapshot import stamp_of
-from crosslens.store.tags import rebuild_words, wrong_words
-from crosslens.store.vectors import CODES, derived_size
+from crosslens.store.tags import rebuild_words
+from crosslens.store.targets import count_others, drop_others
+from crosslens.store.vectors import CODES, derived_size, remove_folder
 from crosslens.types import Progress
 from crosslens.verify import UNUSED, Findings, Verification, verify
 
@@ -50,13 +52,18 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What was thrown out. before, after: bytes of the whole folder."""
+    """What was thrown out. before, after: bytes of the whole folder.
+
+    other_models: vectors of models that the library was migrated from; kept: such vectors that stay.
+    """
 
     vectors: int
     contents: int
     folders: int
     before: int
     after: int
+    other_models: int = 0
+    kept: int = 0
 
 
 # -- verify --deep --------------------------------------------------------------------------------
@@ -72,11 +79,12 @@ def verify_deep(
     shallow = verify(library.folder)
     findings, checked = Findings(library.folder), dict(shallow.checked)
     try:
-        rows = _rows(library.folder)
+        matcher = library.matcher  # the library may be migrated meanwhile
+        rows = _rows(library.folder, matcher.spec.identity)
         whole = _hash_files(rows, findings, checked, on_progress)
         texts = [row for row in rows if row.text is not None]
         chosen = _some(whole, sample) + _some(texts, sample)
-        _encode_again(library.matcher, chosen, findings)
+        _encode_again(matcher, chosen, findings)
         checked["encoded again"] = len(chosen)
     except LibraryDamagedError as error:
         findings.broken(error.problem)
@@ -95,16 +103,16 @@ class _Row:
     runtime: str
 
 
-def _rows(folder: Path) -> list[_Row]:
+def _rows(folder: Path, model: str) -> list[_Row]:
     query = (
         "SELECT items.id, path, hash, size, modified_ns, text, vector, runtime FROM items "
         "JOIN contents USING (hash) JOIN vectors USING (hash) "
-        "WHERE model = (SELECT value FROM meta WHERE key = 'model.identity') ORDER BY items.id"
+        "WHERE model = ? ORDER BY items.id"
     )
     with explained(folder), closing(open_database(folder, create=False)) as db:
         return [
             _Row(number, from_sql(path), hash_, (size, modified), *rest)
-            for number, path, hash_, size, modified, *rest in db.execute(query)
+            for number, path, hash_, size, modified, *rest in db.execute(query, (model,))
         ]
 
 
@@ -186,6 +194,7 @@ def backup(folder: Path, target: Path, on_progress: Callable[[Progress], None] =
     with explained(folder), closing(open_database(folder, create=False)) as source:
         with explained(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(target)
             draft = target.parent / f".{target.name}.draft-{uuid.uuid4().hex}"
             draft.mkdir()
         try:
@@ -205,6 +214,15 @@ def backup(folder: Path, target: Path, on_progress: Callable[[Progress], None] =
     return Backup(str(target), checked.checked["items"], checked.checked["vectors"], size)
 
 
+def _remove_abandoned(target: Path) -> None:
+    """Delete what killed backups to the same place left there."""
+    for draft in target.parent.iterdir():
+        if draft.name.startswith(f".{target.name}.draft-") and not any(
+            _touched_lately(path) for path in (draft, *draft.iterdir())
+        ):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def _copy(
     source: sqlite3.Connection, draft: Path, target: Path, on_progress: Callable[[Progress], None]
 ) -> None:
@@ -216,16 +234,19 @@ def _copy(
         on_progress(Progress(total - remaining, total, 0, 0))
 
     with explained(target), closing(sqlite3.connect(draft / DATABASE, isolation_level=None)) as copy:
+        copy.execute("PRAGMA locking_mode = EXCLUSIVE")  # nobody knows it yet; so no memory is shared
         source.backup(copy, pages=_BACKUP_PAGES, progress=progress, sleep=0)
         # Equal stamps mean equal vectors, which will not be so when both have gone on for a while.
         copy.execute("UPDATE meta SET value = ? WHERE key = 'library'", (secrets.token_hex(16),))
         copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if file_system_of(target).is_network:
+            copy.execute("PRAGMA journal_mode = DELETE")
     source.execute("ROLLBACK")
 
 
 def _publish(draft: Path, target: Path) -> None:
     """Give a folder its name when its files are on the disk. Raises FileExistsError for one that is taken."""
-    for suffix in ("-wal", "-shm"):  # of the check, and empty
+    for suffix in ("-wal", "-shm", "-journal"):  # of the check, and empty
         (draft / (DATABASE + suffix)).unlink(missing_ok=True)
     for path in (*draft.iterdir(), draft):
         _sync(path)
@@ -246,28 +267,32 @@ def _sync(path: Path) -> None:
 # -- compact --------------------------------------------------------------------------------------
 
 
-def compact(folder: Path) -> Compaction:
+def compact(folder: Path, *, other_models: bool = False) -> Compaction:
     """Throw out contents and vectors that no item uses, derived files of the past, and free pages.
 
     Pictures that were removed are then encoded again should they come back. Searching goes on meanwhile.
+    other_models: throw out vectors of models that the library was migrated from, too; but for contents that
+    the model of now has not encoded.
     Raises LibraryNotFoundError, LibraryBusyError, LibraryReadOnlyError, LibraryFullError.
     """
-    open_database(folder, create=False).close()  # one that is not there is not made
+    with suppress(LibraryBusyError):  # which what follows waits for, or ends
+        open_database(folder, create=False).close()  # one that is not there is not made
     with writer_lock(folder), closing(Catalog(folder, create=True)) as catalog:
         before = catalog.size() + derived_size(folder)
         with catalog.writing() as db:
+            rebuild_words(db)  # first: where it is damaged, no row can be deleted
             dropped = {
                 table: db.execute(f"DELETE FROM {table} WHERE {UNUSED}").rowcount
                 for table in (*_about_contents(db), "contents")
             }
-            if wrong_words(db):
-                rebuild_words(db)
+            of_others = drop_others(db) if other_models else 0
+            kept = count_others(db)
         with catalog.reading() as db:
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         gone = _remove_old(folder, catalog.stamp())
         after = catalog.size() + derived_size(folder)
-    return Compaction(dropped["vectors"], dropped["contents"], gone, before, after)
+    return Compaction(dropped["vectors"], dropped["contents"], gone, before, after, of_others, kept)
 
 
 def _about_contents(db: sqlite3.Connection) -> list[str]:
@@ -289,16 +314,18 @@ def _remove_old(folder: Path, stamp: tuple[str, int]) -> int:
     old = [
         path
         for path in derived.folders(folder)
-        if path not in keep and not path.name.endswith(codes) and not _may_be_written(path)
+        if path not in keep
+        and not path.name.endswith(codes)
+        and (path.name[0].isdigit() or not _touched_lately(path))
     ]
     for path in old:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
     return len(old)
 
 
-def _may_be_written(path: Path) -> bool:
-    """Whether a folder is not named for a generation, and was touched within the hour."""
+def _touched_lately(path: Path) -> bool:
+    """Whether it was touched within the hour: a process may be writing it."""
     try:
-        return not path.name[0].isdigit() and abs(time.time() - path.stat().st_mtime) < _DRAFT_SECONDS
+        return abs(time.time() - path.stat().st_mtime) < _DRAFT_SECONDS
     except OSError:
         return False

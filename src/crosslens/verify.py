@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from crosslens.derived import current, damaged_files, differing_vectors
-from crosslens.errors import LibraryDamagedError
+from crosslens.errors import LibraryDamagedError, LibraryFullError
 from crosslens.store.paths import ADDED, from_sql, is_below, text_hash
 from crosslens.store.schema import DATABASE, MIGRATIONS, open_database
 from crosslens.store.snapshot import stamp_of
-from crosslens.store.tags import wrong_words
+from crosslens.store.tags import words_are_indexed, wrong_words
+from crosslens.store.targets import WAITING, is_any_waiting, models_in
 
 _PAGE = 4096
 # Of one kind, so many are named; of the others, how many there are.
@@ -108,7 +109,8 @@ def restore(folder: Path, begin: str = "Go") -> str:
 def verify(folder: Path) -> Verification:
     """Check everything that a library holds as it is now, while others may write.
 
-    Raises LibraryNotFoundError, LibraryVersionError; what is wrong is a finding, and no error.
+    Raises LibraryNotFoundError, LibraryVersionError, and LibraryFullError where temporary files have no room;
+    what is wrong is a finding, and no error.
     """
     findings = Findings(folder)
     checked: dict[str, int] = {}
@@ -140,6 +142,11 @@ def _guarded(
     try:
         check(db, findings, checked)
     except (sqlite3.Error, ValueError, TypeError, KeyError, OverflowError) as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:  # of what is looked at elsewhere
+            raise LibraryFullError(
+                f"there is no room to look at library {findings.folder}: the disk of temporary files is full",
+                "Free some there, or name another place in the variable TMPDIR",
+            ) from error
         findings.broken(f"{DATABASE}: while looking at the {check.__name__.strip('_')}: {error}")
 
 
@@ -184,6 +191,10 @@ def _facts(db: sqlite3.Connection, findings: Findings, _checked: dict[str, int])
             findings.broken(f"the model is {meta['model.identity']!r}, {meta['model.dimension']!r} wide")
     elif db.execute("SELECT 1 FROM items").fetchone():
         findings.broken("there are items, and no model is noted")
+    if any(key.startswith("target.") for key in meta):
+        numbers = (meta["target.dimension"], meta["target.generation"])
+        if not _is_hex(meta["target.identity"]) or not all(number.isdecimal() for number in numbers):
+            findings.broken(f"the model migrated to is {meta['target.identity']!r}, {numbers}")
 
 
 def _contents(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]) -> None:
@@ -221,13 +232,19 @@ def _items(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]) 
 
 
 def _vectors(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]) -> None:
-    meta = dict(db.execute("SELECT key, value FROM meta WHERE key LIKE 'model.%'").fetchall())
-    model, dimension = meta.get("model.identity"), int(meta.get("model.dimension", 0))
-    lacking = "SELECT id FROM items WHERE hash NOT IN (SELECT hash FROM vectors WHERE model = ?) ORDER BY id"
-    for (number,) in db.execute(lacking, (model,)):
-        findings.vector(number, "it has no vector")
+    models = models_in(db)
+    widths = {one.identity: 2 * one.dimension for one in (models.serving, models.target) if one is not None}
+    noted, waiting = is_any_waiting(db), 0
+    query = f"SELECT id, EXISTS (SELECT 1 FROM vectors WHERE vectors.hash = items.hash) {WAITING} ORDER BY id"
+    for number, encoded in db.execute(query):
+        if noted and encoded:
+            waiting += 1
+        else:
+            findings.vector(number, "it has no vector")
+    if waiting:
+        checked["items waiting for their files"] = waiting
     rows = _counted(db.execute("SELECT hash, model, vector, runtime FROM vectors"), checked, "vectors")
-    for hash_, what in _bad_vectors(rows, model, dimension):
+    for hash_, what in _bad_vectors(rows, widths):
         ids = db.execute("SELECT id FROM items WHERE hash = ? ORDER BY id", (hash_,)).fetchall()
         for (number,) in ids:
             findings.vector(number, what)
@@ -237,22 +254,20 @@ def _vectors(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]
 
 
 def _bad_vectors(
-    rows: Iterator[tuple[bytes, str, bytes, str]], model: str | None, dimension: int
+    rows: Iterator[tuple[bytes, str, bytes, str]], widths: dict[str, int]
 ) -> Iterator[tuple[bytes, str]]:
-    """(content, what is wrong with its vector)."""
-    page: list[tuple[bytes, bytes]] = []
+    """(content, what is wrong with its vector). widths: bytes, by model; of others they are not known."""
+    pages: dict[int, list[tuple[bytes, bytes]]] = {}  # vectors of one width
     for hash_, owner, blob, _ in rows:
-        wanted = 2 * dimension if owner == model else 2 * (len(blob) // 2)
+        wanted = widths.get(owner, 2 * (len(blob) // 2))
         if not isinstance(blob, bytes) or len(blob) != wanted or not blob:
             yield hash_, f"its vector has {len(blob)} bytes, wanted {wanted or 'some'}"
-        elif owner != model:
-            yield from _off_the_sphere([(hash_, blob)])
-        else:
-            page.append((hash_, blob))
-            if len(page) == _PAGE:
-                yield from _off_the_sphere(page)
-                page = []
-    if page:
+            continue
+        page = pages.setdefault(wanted, [])
+        page.append((hash_, blob))
+        if len(page) == _PAGE:
+            yield from _off_the_sphere(pages.pop(wanted))
+    for page in pages.values():
         yield from _off_the_sphere(page)
 
 
@@ -273,11 +288,18 @@ def _others(db: sqlite3.Connection, _findings: Findings, _checked: dict[str, int
 
 
 def _words(db: sqlite3.Connection, findings: Findings, _checked: dict[str, int]) -> None:
-    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
-        for number in wrong_words(db):
-            what = f"item {number}: the index of words does not agree with its name, caption and tags"
-            where = f"Nothing is lost: crosslens compact -L {findings.folder} makes it anew"
-            findings.add("items whose words are not in the index", what, where)
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone():
+        return  # of an older format
+    folder = findings.folder
+    if not words_are_indexed(db):
+        where = f"Nothing is lost: crosslens compact -L {folder} makes it anew"
+        findings.add("indexes of words", "the index of words is damaged", where)
+        return
+    # It is there twice in itself, so where it is whole and a table says otherwise, the table is damaged.
+    for number in wrong_words(db):
+        what = f"item {number}: its name, caption and tags are not those in the index of words"
+        where = f"{restore(folder)}. Where they are right: crosslens compact -L {folder}"
+        findings.add("items that are not in the index of words as they are", what, where)
 
 
 def _derived(db: sqlite3.Connection, findings: Findings, checked: dict[str, int]) -> None:

@@ -24,6 +24,9 @@ def hit_table(query: dict[str, str], hits: Sequence[Hit], *, thumbnails: bool) -
     table.title = as_text(", ".join(f"{name} {value!r}" for name, value in query.items()))
     table.add_column("", justify="right")
     table.add_column("score", justify="right")
+    told = any(hit.relevance is not None for hit in hits)
+    if told:
+        table.add_column("", justify="right", style="dim")
     thumbnail = _thumbnailer() if thumbnails else None
     if thumbnail:
         table.add_column("")
@@ -33,6 +36,8 @@ def hit_table(query: dict[str, str], hits: Sequence[Hit], *, thumbnails: bool) -
         about += "" if hit.online else ", offline"
         score = "-" if isnan(hit.score) else f"{hit.score:.3f}"
         cells: list[RenderableType] = [str(number), score]
+        if told:
+            cells.append("" if hit.relevance is None else f"{hit.relevance:.0%}")
         if thumbnail:
             cells.append(thumbnail(hit.path) if hit.text is None and os.path.isabs(hit.path) else "")
         table.add_row(*cells, as_text(about))
@@ -40,9 +45,12 @@ def hit_table(query: dict[str, str], hits: Sequence[Hit], *, thumbnails: bool) -
 
 
 def hit_fields(hit: Hit) -> dict[str, Any]:
-    """A result for programs. Of which library it is, is said where several were searched."""
+    """A result for programs: its library where several were searched, its relevance where it is known."""
     fields = asdict(hit) | {"score": None if isnan(hit.score) else hit.score}
-    return {name: value for name, value in fields.items() if name != "library" or value is not None}
+    for name in ("library", "relevance"):
+        if fields[name] is None:
+            del fields[name]
+    return fields
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,19 @@ from typing import Annotated, Optional
 import typer
 
 import crosslens
-from crosslens.cli import call, common, compare, models, searching, tagging, tidy, upkeep
+from crosslens.cli import (
+    call,
+    common,
+    compare,
+    migrating,
+    models,
+    searching,
+    serving,
+    tagging,
+    tidy,
+    upkeep,
+    watching,
+)
 from crosslens.cli.render import Output
 from crosslens.errors import CrosslensError, QuerySyntaxError
 
@@ -44,8 +56,11 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another dev
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
 app.command()(tidy.duplicates)
+app.command("watch")(watching.watch_)
 tagging.register(app)
 upkeep.register(app)
+migrating.register(app)
+serving.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -39,7 +39,7 @@ class ProgressLines:
             return
         self._printed = now
         rate = progress.done / (now - self._started)
-        left = _duration((progress.total - progress.done) / rate)
+        left = duration((progress.total - progress.done) / rate)
         print(
             f"{self._doing}: {progress.done:,} of {progress.total:,}, {rate:,.0f} pictures/s, {left} left, "
             f"{progress.failed:,} failed",
@@ -102,7 +102,8 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

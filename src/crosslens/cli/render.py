@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from crosslens.matcher import Matcher
     from crosslens.types import Float32
 
+# What is said of an empty result: without, and with, the wish for nothing but what is meant.
+_NOTHING = ("nothing found", "nothing here matches")
+
 
 class Output:
     """Shows results as JSON, as plain lines where nobody watches, or as tables in a terminal."""
@@ -84,12 +87,17 @@ class Output:
         self._failures(report.failures)
         print(printable(f"library {stats.path}: {_holds(stats)}, model {stats.model}"))
 
-    def hits(self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False) -> None:
-        """What a search found. many: it is one of several, so plain lines begin with the query."""
+    def hits(
+        self, query: dict[str, str], hits: Sequence[Hit], *, many: bool = False, relevant: bool = False
+    ) -> None:
+        """What a search found. many: it is one of several, so plain lines begin with the query.
+
+        relevant: no more than what is probably meant.
+        """
         if self._json:
             self._object({"query": query, "hits": [hit_fields(hit) for hit in hits]})
         elif not hits:
-            print("nothing found")
+            print(_NOTHING[relevant])
         elif self._tables:
             self._print(hit_table(query, hits, thumbnails=self._thumbnails))
         else:
@@ -100,8 +108,8 @@ class Output:
                 score = "-" if isnan(hit.score) else f"{hit.score:.4f}"
                 print(f"{asked}{score}\t{printable(hit.path)}{text}{offline}")
 
-    def groups(self, query: dict[str, str], groups: Sequence[Group]) -> None:
-        """What a search found, in groups."""
+    def groups(self, query: dict[str, str], groups: Sequence[Group], *, relevant: bool = False) -> None:
+        """What a search found, in groups. relevant: as for `hits`."""
         if self._json:
             found = [
                 {"key": group.key, "more": group.more, "hits": [hit_fields(hit) for hit in group.hits]}
@@ -110,7 +118,7 @@ class Output:
             self._object({"query": query, "groups": found})
             return
         if not groups:
-            print("nothing found")
+            print(_NOTHING[relevant])
         for group in groups:
             more = ", and more" if group.more else ""
             print(printable(f"{group.key or 'not known'} ({len(group.hits)}{more})"))
@@ -200,6 +208,12 @@ class Output:
         print(printable(f"library {stats.path}"))
         print(f"  items      {_holds(stats)}{offline} ({stats.contents:,} different)")
         print(printable(f"  model      {stats.model}, {stats.dimension} numbers a vector"))
+        if stats.migrating:
+            to = stats.migrating
+            done = f"{to.encoded:,} of {stats.contents:,} encoded"
+            print(printable(f"  migrating  to {to.model}, {to.dimension} numbers a vector: {done}"))
+        if stats.waiting:
+            print(f"  waiting    {stats.waiting:,} without a vector until crosslens index sees their files")
         print(f"  vectors    {stats.vectors:,}")
         print(f"  size       {stats.size / 1e6:.1f} MB, generation {stats.generation}")
         print(f"  search     {_searched(stats)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional, cast, get_args
 
@@ -12,12 +13,13 @@ import typer
 
 from crosslens.cli.common import read_lines, say_once
 from crosslens.cli.render import Output
+from crosslens.conditions import Relevant
 from crosslens.errors import QueryError
 from crosslens.grouping import By, Grouping, find_groups
 from crosslens.library import Library
 from crosslens.matcher import Compute
 from crosslens.querying import Asked, Page, Sort, find, read
-from crosslens.search.language import Query
+from crosslens.search.language import Filter, Query
 from crosslens.types import Modality
 
 # One query is quicker on the CPU than the import of torch.
@@ -62,7 +64,14 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         typer.Option(help="In groups, by day, month, year, folder, camera or content (copies)."),
     ] = None,
     each: Annotated[int, typer.Option(min=1, help="How many results of a group to show.")] = 3,
+    relevant: Annotated[
+        bool, typer.Option("--relevant", help="Only what is probably meant, which may be nothing.")
+    ] = False,
     library: LibrariesOption = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="While the library is migrated to this model: search with it; else with the old."),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a search, each on its line.")
     ] = False,
@@ -70,11 +79,11 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
 ) -> None:
     """Find pictures by words, by a picture, or by both."""
     output = Output(json=json, thumbnails=thumbnails)
-    _refuse(queries, text, image, without, offset=offset, sort=sort, group=group)
+    _refuse(queries, text, image, without, relevant=relevant, offset=offset, sort=sort, group=group)
     with ExitStack() as opened:
         if queries is not None:
             lines = _lines(queries)
-            libraries = _open(opened, output, library)
+            libraries = _open(opened, output, library, model)
             if len(libraries) > 1:
                 raise typer.BadParameter("--queries searches one library")
             for line, hits in zip(lines, libraries[0].search_many(lines, k, _kind(texts)), strict=True):
@@ -85,24 +94,34 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
             raise QueryError(f"{words!r} is a file, not words", f"Search by it with: --image {words}")
         # A mistake in it is found before a model is loaded.
         query = Query() if words is None else read(words)
+        if relevant and not query.relevant:
+            query = replace(query, filters=(*query.filters, Filter(Relevant())))
         asked = Asked(query, image[0] if image else None, without or None, _kind(texts))
-        libraries = _open(opened, output, library)
+        libraries = _open(opened, output, library, model)
         said = {"text": words, "image": image[0] if image else None, "without": ", ".join(without or [])}
         shown = {name: value for name, value in said.items() if value}
         if group is not None:
             how = Grouping(cast(By, group), each)
-            output.groups(shown, find_groups(libraries, asked, how, k, cast(Sort, sort)))
+            groups = find_groups(libraries, asked, how, k, cast(Sort, sort))
+            output.groups(shown, groups, relevant=query.relevant)
         else:
-            output.hits(shown, find(libraries, asked, Page(k, offset, cast(Sort, sort))))
+            hits = find(libraries, asked, Page(k, offset, cast(Sort, sort)))
+            output.hits(shown, hits, relevant=query.relevant)
 
 
 def _refuse(
-    queries: str | None, *alone: Sequence[str] | None, offset: int, sort: str, group: str | None
+    queries: str | None,
+    *alone: Sequence[str] | None,
+    relevant: bool,
+    offset: int,
+    sort: str,
+    group: str | None,
 ) -> None:
     """Refuse options that do not go together."""
-    if queries is not None and (any(alone) or offset or sort != "score" or group):
+    if queries is not None and (any(alone) or relevant or offset or sort != "score" or group):
         raise typer.BadParameter(
-            "--queries stands alone: give no TEXT, --image, --without, --offset, --sort or --group"
+            "--queries stands alone: "
+            "give no TEXT, --image, --without, --relevant, --offset, --sort or --group"
         )
     if sort not in get_args(Sort):
         raise typer.BadParameter(f"--sort is one of {', '.join(get_args(Sort))}")
@@ -122,15 +141,17 @@ def _lines(queries: str) -> list[str]:
     return lines
 
 
-def _open(opened: ExitStack, output: Output, folders: Sequence[Path] | None) -> list[Library]:
-    """The libraries, once each; the model of the first serves all."""
+def _open(
+    opened: ExitStack, output: Output, folders: Sequence[Path] | None, asked: str | None
+) -> list[Library]:
+    """The libraries, once each; the model of the first, or that which was asked for, serves all."""
     named = os.environ.get("CROSSLENS_LIBRARY")
     wanted: Sequence[Path | None] = folders or [Path(named) if named else None]
     libraries: list[Library] = []
     for folder in wanted:
-        model = libraries[0].matcher if libraries else None
+        model = libraries[0].matcher if libraries else asked
         library = opened.enter_context(Library.open(folder, model, _SEARCH))
-        library.stats()
+        library.view()  # one that is not there, or empty, is found before a model is loaded
         if all(library.folder != other.folder for other in libraries):
             libraries.append(library)
     say_once(output, libraries[0].matcher)

@@ -64,11 +64,17 @@ def backup_(
     UpkeepOutput(json=json).backup(backup(_folder(library), target.absolute()))
 
 
-def compact_(library: LibraryOption = None, json: JsonOption = False) -> None:
+def compact_(
+    library: LibraryOption = None,
+    other_models: Annotated[
+        bool, typer.Option("--other-models", help="Also vectors of models that it was migrated from.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Throw out what no item of the library needs, and give the space back."""
     from crosslens.upkeep import compact
 
-    UpkeepOutput(json=json).compaction(compact(_folder(library)))
+    UpkeepOutput(json=json).compaction(compact(_folder(library), other_models=other_models))
 
 
 def export_(

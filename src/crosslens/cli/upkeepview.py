@@ -54,6 +54,10 @@ class UpkeepOutput(Output):
             f"dropped {done.vectors:,} vectors and {done.contents:,} contents that no item used, and "
             f"{done.folders:,} derived folders of the past: {size}"
         )
+        if done.other_models:
+            print(f"dropped {done.other_models:,} vectors of models that the library was migrated from")
+        if done.kept:
+            print(f"kept {done.kept:,} vectors of such models; crosslens compact --other-models drops them")
 
     def exported(self, done: Export) -> None:
         """What was written where."""
@@ -61,6 +65,7 @@ class UpkeepOutput(Output):
             self._object(asdict(done))
             return
         left_out = f"; {done.left_out:,} texts left out, which .parquet holds too" if done.left_out else ""
+        left_out += f"; {done.waiting:,} without a vector left out" if done.waiting else ""
         print(printable(f"{done.items:,} items with their vectors in {done.path}{left_out}"))
 
     def imported(self, done: Import, stats: LibraryStats) -> None:

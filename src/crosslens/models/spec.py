@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Literal
 
 Resize = Literal["shortest_edge", "squash", "longest_edge"]
@@ -135,7 +136,7 @@ class Networks:
         return [self.sha256]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that the identity is worked out once
 class ModelSpec:
     """Everything that is known of a model without opening its graphs.
 
@@ -165,7 +166,7 @@ class ModelSpec:
         """Whether ids may be given with less padding than up to the context's length."""
         return isinstance(self.towers, Networks) and self.towers.text.ignores_padding
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Name of the space the vectors lie in, 32 hex digits: weights, tokeniser and preprocessing.
 

@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from crosslens.conditions import Condition, Kind, plain, quote, quoted_if_needed
+from crosslens.conditions import Condition, Kind, Relevant, plain, quote, quoted_if_needed
 from crosslens.errors import QueryError, QuerySyntaxError
 from crosslens.search.query import WITHOUT_WEIGHT
-from crosslens.search.values import CONDITIONS
+from crosslens.search.values import CONDITIONS, WITHOUT_VALUE
 from crosslens.types import Modality
 
 _WEIGHT = re.compile(r"(\d{1,4}(?:\.\d{1,20})?)\*(?=\S)", re.ASCII)
@@ -36,7 +36,9 @@ class Phrase:
     quoted: bool = True
 
     def __str__(self) -> str:
-        return _weighted(self.weight, quote(self.text) if self.quoted else _escaped(self.text))
+        # After a "-" even one that stands alone would be read as an operator's.
+        bare = "\\-" if self.text == "-" else _escaped(self.text)
+        return _weighted(self.weight, quote(self.text) if self.quoted else bare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class Query:
             raise QueryError("nothing is a picture and a text", "Leave one kind: away")
         return kinds.pop() if kinds else None
 
+    @property
+    def relevant(self) -> bool:
+        """Whether results are wanted only if they are probably meant."""
+        return any(isinstance(f.condition, Relevant) for f in self.filters)
+
     def __str__(self) -> str:
         words = [_escaped(word) for word in self.words.split()]
         return " ".join([*words, *map(str, self.terms), *map(str, self.filters)])
@@ -132,6 +139,9 @@ class _Reader:
         self._at += away
         start = self._at
         if condition := self._condition():
+            if away and isinstance(condition, Relevant):
+                remedy = "Leave the - away; for the word itself put it in quotes"
+                raise self._error(start, "relevant: cannot be turned round", remedy)
             return Filter(condition, negated=away)
         weight = self._weight()
         if weight is not None and (condition := self._condition()):
@@ -181,7 +191,7 @@ class _Reader:
         self._at = begins
         value = "" if is_end else self._value("a value")
         try:
-            if not value.strip():
+            if not value.strip() and name not in WITHOUT_VALUE:
                 remedy = f"Put it right after the colon; to look for the word, write {found[1]}\\: instead"
                 raise QueryError(f"the filter {name} has no value", remedy)
             return CONDITIONS[name](name, value)

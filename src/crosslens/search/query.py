@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosslens.errors import QueryError
 from crosslens.types import Float32
@@ -40,6 +41,12 @@ def mix(terms: list[Term], covariance: Float32) -> Float32:
     one picture), terms count by their weights alone.
     Raises QueryError when there is no term, or they cancel out.
     """
+    weights = weigh(terms, covariance)
+    return (weights @ np.stack([term.vector for term in terms])).astype(np.float32)
+
+
+def weigh(terms: list[Term], covariance: Float32) -> NDArray[np.float64]:
+    """How much of each term's vector is in the query vector of `mix`, (n,); arguments and errors as there."""
     if not terms:
         raise QueryError("the search asks for nothing", "Give a text, a picture, or both")
     spreads = np.array([spread(term.vector, covariance) for term in terms])
@@ -48,8 +55,7 @@ def mix(terms: list[Term], covariance: Float32) -> Float32:
     if telling.any():
         # A term that scores everything alike says nothing about the order.
         weights = np.divide(weights, spreads, where=telling, out=np.zeros_like(spreads))
-    query: Float32 = weights @ np.stack([term.vector for term in terms])
-    norm = float(np.linalg.norm(query))
+    norm = float(np.linalg.norm(weights @ np.stack([term.vector for term in terms])))
     if norm < _LEAST_SPREAD * float(np.abs(weights).max()):
         raise QueryError("the terms of the search cancel each other out", "Change a term or its weight")
-    return np.divide(query, norm).astype(np.float32)
+    return weights / norm

@@ -22,6 +22,7 @@ from crosslens.conditions import (
     Kind,
     Near,
     Relation,
+    Relevant,
     Tag,
 )
 from crosslens.errors import QueryError
@@ -114,9 +115,17 @@ def _kind(_name: str, value: str) -> Kind:
     return Kind(value)  # type: ignore[arg-type]
 
 
+def _relevant(_name: str, value: str) -> Relevant:
+    if value:
+        raise QueryError("the filter relevant takes no value", "Write relevant: and a space")
+    return Relevant()
+
+
+# Those that stand without one.
+WITHOUT_VALUE = frozenset({"relevant"})
 # How the value of each filter is read.
 CONDITIONS: dict[str, Callable[[str, str], Condition]] = {
     "after": _date, "before": _date, "date": _date, "size": _amount, "width": _amount, "height": _amount,
     "path": _glob, "ext": _extension, "near": _near, "camera": _camera, "tag": _tag, "has": _has,
-    "kind": _kind,
+    "kind": _kind, "relevant": _relevant,
 }  # fmt: skip

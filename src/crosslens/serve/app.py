@@ -14,29 +14,45 @@ from starlette.middleware.cors import CORSMiddleware
 from crosslens import __version__
 from crosslens.matcher import Matcher
 from crosslens.serve.access import Keys, Rates
+from crosslens.serve.completion import Completer
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.engine import Engine
 from crosslens.serve.guard import Guard, handle_problems
+from crosslens.serve.intake import pick_up
+from crosslens.serve.jobs import Jobs
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.routes import models, system
+from crosslens.serve.routes import items, jobs, libraries, models, page, search, system
 from crosslens.serve.service import Service
+from crosslens.serve.shelf import Shelf
+from crosslens.serve.thumbnails import Thumbnails
+from crosslens.towers.openvino import available_cores
+
+_SLOW_THREADS = 4
 
 
 def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
     """The service as an ASGI application. Raises what opening a library raises."""
     metrics = Metrics()
+    engine = Engine(matcher, metrics, config.most_waiting, config.patience)
     service = Service(
         config,
         Keys(config.keys),
         Rates(config.rate),
         metrics,
-        Engine(matcher, metrics, config.most_waiting, config.patience),
+        engine,
+        Shelf(config, engine),
+        Jobs(config.most_jobs, metrics),
+        Thumbnails(config.thumbnails),
+        Completer(),
         CapacityLimiter(config.threads),
+        CapacityLimiter(available_cores()),
+        CapacityLimiter(_SLOW_THREADS),
     )
     app = FastAPI(title="crosslens", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.service = service
-    for part in (system, models):
+    for part in (system, models, search, libraries, items, jobs, page):
         app.include_router(part.router)
+    app.router.routes.append(page.assets())
     handle_problems(app, service)
     if config.origins:
         app.add_middleware(
@@ -53,9 +69,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     def warm_up() -> None:
         service.engine.warm_up()
         service.ready.set()
+        for book in service.shelf.books():
+            pick_up(book, service.jobs, service.config.limits)
 
     thread = threading.Thread(target=warm_up, name="crosslens-warm-up", daemon=True)
     thread.start()
     yield
     service.ready.clear()
+    service.stopping.set()
+    await asyncio.to_thread(thread.join)
+    await asyncio.to_thread(service.jobs.close)
     await asyncio.to_thread(service.engine.close)
+    service.shelf.close()

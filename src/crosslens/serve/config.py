@@ -40,17 +40,20 @@ class RequestLimits:
 class ServeConfig:
     """How the service runs.
 
-    libraries: folders; their names are what clients call them by. model: where no library says; how: see
-    `Compute`. keys: the file of API keys. allowed_hosts: names of this service beside its address and those
-    of loopback. origins: pages of other origins that may call it. folders: below which clients with admin scope
-    may add folders. urls: whether pictures may be named by address. rate: requests a minute for each key, or
-    address without keys; 0: any. most_waiting: inputs that may wait for a tower. patience: seconds that a
-    busy tower's queue waits for others.
+    libraries: folders; their names are what clients call them by. data: the folder of those that clients
+    make; None: in the user's data folder. model: where no library says; how: see `Compute`. keys: the file
+    of API keys. allowed_hosts: names of this service beside its address and those of loopback. origins:
+    pages of other origins that may call it. folders: below which clients with admin scope may add folders.
+    urls: whether pictures may be named by address. rate: requests a minute for each key, or address without
+    keys; 0: any. most_waiting: inputs that may wait for a tower. patience: seconds that a busy tower's queue
+    waits for others. threads: requests that are worked on at a time. most_jobs: that may wait for one
+    library. thumbnails: bytes of them that are kept in memory.
     """
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     libraries: tuple[Path, ...] = ()
+    data: Path | None = None
     model: str | None = None
     how: Compute = field(default_factory=Compute)
     keys: Path | None = None
@@ -63,6 +66,8 @@ class ServeConfig:
     most_waiting: int = 4096
     patience: float = 0.002
     threads: int = 128
+    most_jobs: int = 32
+    thumbnails: int = 128 * _MB
     limits: RequestLimits = field(default_factory=RequestLimits)
     pictures: PictureLimits = field(default_factory=PictureLimits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ from crosslens.serve.service import Service, service_of
 access_log = logging.getLogger("crosslens.access")
 fault_log = logging.getLogger("crosslens.faults")
 
+# Where a body goes to the disk as it comes.
+_UPLOADS = re.compile(r"/v1/libraries/[^/]+/items(/[^/]+)?/?$")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # Nothing of another place, no frames, no scripts but the page's own files.
 POLICY = (
@@ -60,7 +63,7 @@ def scope(wanted: Scope) -> Callable[[Request], Awaitable[None]]:
             said = "the key is not known" if text else "no key was sent"
             remedy = "Send it as Authorization: Bearer KEY"
             raise Problem(401, "unauthorized", "A key is needed", said, remedy, headers=challenge)
-        request.state.key = key.name
+        request.state.key, request.state.scope = key.name, key.scope
         service.rates.check(f"key {key.name}")
         if not key.may(wanted):
             raise Problem(403, "forbidden", "The key does not allow this", f"it takes the scope {wanted!r}")
@@ -119,7 +122,7 @@ class Guard:
 
     def _most_bytes(self, request: Request) -> int:
         limits = self._config.limits
-        return limits.upload if "/items" in request.url.path else limits.body
+        return limits.upload if _UPLOADS.match(request.scope["path"]) else limits.body
 
     def _check_length(self, request: Request) -> None:
         length, most = request.headers.get("content-length", "0"), self._most_bytes(request)
@@ -145,6 +148,8 @@ class Guard:
         route = getattr(request.scope.get("route"), "path", "other")
         self._metrics.requests.labels(request.method, route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
+        if not access_log.isEnabledFor(logging.INFO):
+            return
         client = request.client.host if request.client else ""
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -172,6 +177,7 @@ def handle_problems(app: FastAPI, service: Service) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = _problem(error)
+        problem.detail, problem.remedy = map(service.shelf.hide, (problem.detail, problem.remedy))
         service.metrics.failures.labels(problem.code).inc()
         if problem.status >= 500:
             fault_log.error("request %s", request.state.id, exc_info=error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _Name = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -75,6 +75,69 @@ class Classify(Request):
     images: Annotated[list[Picture], Field(min_length=1)]
     labels: Annotated[list[str], Field(min_length=1)]
     templates: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+class Part(Request):
+    """One term of a search: a text, a picture, or an item. A negative weight pushes away."""
+
+    text: Annotated[str, Field(min_length=1)] | None = None
+    image: Picture | None = None
+    item: _Name | None = None
+    weight: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
+
+    @model_validator(mode="after")
+    def _one(self) -> Part:
+        if sum(given is not None for given in (self.text, self.image, self.item)) != 1:
+            raise ValueError("wanted one of text, image and item")
+        if abs(self.weight) < 0.001:
+            raise ValueError("weight is nothing: leave the part out")
+        return self
+
+
+class Group(Request):
+    """Results in groups, with the best `each` of every one."""
+
+    by: Literal["day", "month", "year", "folder", "camera", "content"]
+    each: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class Search(Request):
+    """A search by a line of the query language, by parts, or by both."""
+
+    query: str = ""
+    parts: Annotated[list[Part], Field(max_length=32)] = []
+    libraries: Annotated[list[_Name], Field(min_length=1, max_length=100)] | None = None
+    kind: Literal["image", "text"] | None = None
+    k: Annotated[int, Field(ge=1)] = 10
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    sort: Literal["score", "date", "path"] = "score"
+    relevant: bool = False
+    group: Group | None = None
+
+
+class Explain(Search):
+    """A search, and an item whose score is to be explained."""
+
+    item: _Name
+    heat: bool = True
+
+
+class NewLibrary(Request):
+    """A library to make."""
+
+    name: str
+
+
+class Folder(Request):
+    """A folder of this service's machine."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Tags(Request):
+    """Tags to add or to take away."""
+
+    tags: Annotated[list[str], Field(min_length=1, max_length=100)]
 
 
 class Similarity(Request):

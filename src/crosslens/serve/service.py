@@ -12,31 +12,52 @@ from anyio import CapacityLimiter
 from starlette.requests import Request
 
 from crosslens.serve.access import Keys, Rates
+from crosslens.serve.completion import Completer
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.engine import Engine
+from crosslens.serve.jobs import Jobs
 from crosslens.serve.metrics import Metrics
 from crosslens.serve.pictures import picture_bytes, uploaded
-from crosslens.serve.problems import invalid, too_large
+from crosslens.serve.problems import too_large
 from crosslens.serve.schemas import Address, ItemPicture, Picture, Upload
+from crosslens.serve.shelf import Shelf
+from crosslens.serve.thumbnails import Thumbnails, file_of
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service and its parts."""
+    """A service and its parts.
+
+    threads, decoding, slow: how many threads for most, for thumbnails, for what takes long. stopping: streams
+    are to end.
+    """
 
     config: ServeConfig
     keys: Keys
     rates: Rates
     metrics: Metrics
     engine: Engine
+    shelf: Shelf
+    jobs: Jobs
+    thumbnails: Thumbnails
+    completer: Completer
     threads: CapacityLimiter
+    decoding: CapacityLimiter
+    slow: CapacityLimiter
     ready: Event = field(default_factory=Event)
+    stopping: Event = field(default_factory=Event)
 
-    async def run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T], limiter: CapacityLimiter | None = None) -> T:
         """Something that takes time, in a thread. A client that goes away does not wait for it."""
-        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self.threads)
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter or self.threads)
+
+    def sees_paths(self, request: Request) -> bool:
+        """Whether a client may know where files lie: an admin may, and who uses it on this machine alone."""
+        if self.keys.all():
+            return getattr(request.state, "scope", None) == "admin"
+        return self.config.is_local
 
     def pictures(self, given: Sequence[Picture], files: Mapping[str, bytes]) -> list[bytes]:
         """The bytes of pictures, however they were given. Raises Problem."""
@@ -56,7 +77,11 @@ class Service:
 
     def item_picture(self, given: ItemPicture) -> bytes:
         """The file of an item. Raises Problem."""
-        raise invalid(f"{given.item} cannot be opened", "Send the picture itself")
+        with open(file_of(*self.shelf.item(given.item)).path, "rb") as file:
+            data = file.read(self.config.pictures.max_bytes + 1)
+        if len(data) > self.config.pictures.max_bytes:
+            raise too_large(f"{given.item} has more than {self.config.pictures.max_bytes:,} bytes")
+        return data
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """Raise Problem for more or longer texts than are allowed."""

@@ -13,7 +13,6 @@ newer one: while only items were added, the newer one is the older one and some 
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.store.records import ModelRecord
-from crosslens.store.vectors import CODES, Matrix, folder_of, is_whole, save_folder, write_index
+from crosslens.store.vectors import (
+    CODES,
+    Matrix,
+    folder_of,
+    is_whole,
+    remove_folder,
+    save_folder,
+    without_batch,
+    write_index,
+)
 from crosslens.types import Modality
 
 _FILES = ("codes.faiss", "rows.npy", "facts.json")
@@ -82,8 +90,8 @@ class CodesPlace:
     def forget_older(self, stamp: tuple[str, int]) -> None:
         """Delete the codes of older generations."""
         for folder in self._others(stamp):
-            if _generation(folder) < stamp[1]:
-                shutil.rmtree(folder, ignore_errors=True)
+            if _generation(folder) <= stamp[1]:  # of the same one: of an earlier batch
+                remove_folder(folder)
 
     def give_up(self, matrix: Matrix) -> None:
         """Note that approximate search is not good enough for these rows, so that nobody tries it again."""
@@ -107,12 +115,12 @@ class CodesPlace:
 
     def _others(self, stamp: tuple[str, int]) -> list[Path]:
         this = self.folder(stamp)
-        tail = this.name.partition("-")[2]
+        tail = without_batch(this).partition("-")[2]
         try:
             return [
                 path
                 for path in this.parent.iterdir()
-                if path.name.partition("-")[2] == tail and path != this and _generation(path) >= 0
+                if without_batch(path).partition("-")[2] == tail and path != this and _generation(path) >= 0
             ]
         except OSError:
             return []

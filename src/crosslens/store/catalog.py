@@ -16,11 +16,13 @@ from threading import Lock
 from typing import Any
 
 from crosslens.errors import InputError
+from crosslens.store.batch import write_entries
+from crosslens.store.connection import file_state, frozen_state
+from crosslens.store.filesystem import size_of
 from crosslens.store.paths import ADDED, from_sql, is_below, path_range, to_sql
 from crosslens.store.records import Entry, ItemRow, ModelRecord, Root
-from crosslens.store.schema import DATABASE, explained, file_state, frozen_state, open_database
+from crosslens.store.schema import DATABASE, explained, open_database
 from crosslens.store.snapshot import Snapshot, stamp_of
-from crosslens.store.tags import keep_tags, note_facts
 from crosslens.types import Item, Modality
 
 
@@ -55,10 +57,10 @@ class Catalog:
             for key, value in values.items():
                 db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"model.{key}", value))
 
-    def stamp(self) -> tuple[str, int]:
-        """(library, generation): equal stamps mean equal items and vectors."""
+    def stamp(self, model: str | None = None) -> tuple[str, int]:
+        """(library, generation): equal stamps mean equal items and vectors; see `stamp_of`."""
         with self.reading() as db:
-            return stamp_of(db)
+            return stamp_of(db, model)
 
     def holds(self, kind: Modality) -> bool:
         """Whether there is any picture, or any text."""
@@ -78,10 +80,15 @@ class Catalog:
         with self.reading() as db:
             return {name: int(db.execute(query).fetchone()[0]) for name, query in queries.items()}
 
+    def count_offline(self) -> int:
+        """Number of items whose root is missing; quicker than all `counts`."""
+        query = "SELECT count(*) FROM items WHERE root_id IN (SELECT id FROM roots WHERE NOT online)"
+        with self.reading() as db:
+            return int(db.execute(query).fetchone()[0])
+
     def size(self) -> int:
         """Bytes of the database and its log."""
-        files = (self.folder / (DATABASE + suffix) for suffix in ("", "-wal", "-shm"))
-        return sum(file.stat().st_size for file in files if file.exists())
+        return sum(size_of(self.folder / (DATABASE + suffix)) for suffix in ("", "-wal", "-shm"))
 
     # -- roots ------------------------------------------------------------------------------------
 
@@ -156,27 +163,7 @@ class Catalog:
         One transaction: after it all of the batch is there for good, before it nothing is.
         """
         with self.writing() as db:
-            for entry in entries:
-                if entry.vector is not None:
-                    blob = entry.vector.astype("<f2").tobytes()
-                    db.execute(
-                        "INSERT OR IGNORE INTO contents VALUES (?, ?, ?, ?)",
-                        (entry.hash, entry.width, entry.height, entry.text),
-                    )
-                    db.execute(
-                        "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)",
-                        (entry.hash, model, blob, runtime),
-                    )
-                if entry.facts is not None:
-                    note_facts(db, entry.hash, entry.facts)
-                keep_tags(db, to_sql(entry.item.path), entry.hash)
-                db.execute(
-                    "INSERT INTO items (root_id, path, hash, size, modified_ns) VALUES (?, ?, ?, ?, ?) "
-                    "ON CONFLICT (path) DO UPDATE SET root_id = excluded.root_id, hash = excluded.hash, "
-                    "size = excluded.size, modified_ns = excluded.modified_ns",
-                    (entry.root_id, to_sql(entry.item.path), entry.hash,
-                     entry.item.size, entry.item.modified_ns),
-                )  # fmt: skip
+            write_entries(db, entries, model, runtime)
             db.executemany(
                 "UPDATE items SET path = ?, root_id = ?, size = ?, modified_ns = ? WHERE id = ?",
                 [
@@ -254,6 +241,15 @@ class Catalog:
             ]
         return [_item_row(row) for row in rows if row is not None]
 
+    def items_with_vectors(self, ids: Sequence[int], model: str) -> list[tuple[ItemRow, bytes]]:
+        """As `items`, each with its vector, both as of one moment; items without one are left out."""
+        query = (
+            f"SELECT vector, {_ITEM} {_OF_ITEMS} JOIN vectors USING (hash) WHERE items.id = ? AND model = ?"
+        )
+        with self.reading() as db:
+            rows = [db.execute(query, (number, model)).fetchone() for number in ids]
+        return [(_item_row(row[1:]), row[0]) for row in rows if row is not None]
+
     def same_content(self) -> list[list[int]]:
         """Ids of items with the same content, in groups of two and more, by id."""
         query = (
@@ -289,11 +285,11 @@ class Catalog:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for queries."""
         with self._lock, explained(self.folder):
-            if self._frozen is not None and self._frozen != file_state(self.folder):
-                # Opened as immutable, because nothing can be written here; but somebody else did.
+            if self._frozen is not None and self._frozen != file_state(self.folder / DATABASE):
+                # Opened where nothing can be written; but somebody else did.
+                fresh = open_database(self.folder, create=False)
                 self._connection.close()
-                self._connection = open_database(self.folder, create=False)
-                self._frozen = frozen_state(self._connection)
+                self._connection, self._frozen = fresh, frozen_state(fresh)
             yield self._connection
 
     @contextmanager
@@ -311,10 +307,9 @@ class Catalog:
 
 
 _LARGEST_ID = 2**63 - 1
-_ITEMS = (
-    "SELECT items.id, items.path, online, width, height, size, modified_ns, text FROM items "
-    "JOIN contents USING (hash) JOIN roots ON roots.id = root_id"
-)
+_ITEM = "items.id, items.path, online, width, height, size, modified_ns, text"
+_OF_ITEMS = "FROM items JOIN contents USING (hash) JOIN roots ON roots.id = root_id"
+_ITEMS = f"SELECT {_ITEM} {_OF_ITEMS}"
 
 
 def _item_row(row: tuple[Any, ...]) -> ItemRow:

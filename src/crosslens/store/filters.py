@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from crosslens.conditions import Amount, Camera, Condition, Date, Extension, Glob, Has, Near, Tag
 from crosslens.errors import QueryError
 from crosslens.store.catalog import Catalog
-from crosslens.store.paths import ADDED, from_sql
+from crosslens.store.paths import ADDED, below_root, from_sql
 from crosslens.store.tags import key_of
 from crosslens.types import Float32, Int64, Modality
 
@@ -36,11 +36,17 @@ _IS_KNOWN = {
 }
 
 
-def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Condition, bool]]) -> Int64:
+def fitting(
+    catalog: Catalog,
+    kind: Modality,
+    conditions: Sequence[tuple[Condition, bool]],
+    whole_paths: bool = True,
+) -> Int64:
     """Ids of the pictures, or of the texts, that all conditions hold for; int64 (n,), ascending.
 
     conditions: each with whether it is negated. One whose fact is not known of an item does not hold for
-    it, so its negation does. Raises QueryError where the library is too old to know facts.
+    it, so its negation does. whole_paths: whether paths are looked at from the root of the file system, or
+    from the folder that was indexed. Raises QueryError where the library is too old to know facts.
     """
     clauses: list[str] = ["(text IS NULL) = ?"]
     bind: list[object] = [kind == "image"]
@@ -68,11 +74,12 @@ def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Conditi
             bind += values
     with catalog.reading() as db:
         source = _source(db, catalog, [condition for condition, _ in conditions])
-        columns = ["items.id", *(["items.path, text"] if of_path else []), *(_PLACE if of_place else [])]
+        columns = ["items.id", *([_FILE] if of_path else []), *(_PLACE if of_place else [])]
         query = f"SELECT {', '.join(columns)} {source} WHERE {' AND '.join(clauses)} ORDER BY items.id"
         rows = db.execute(query, bind).fetchall()
     if of_path:
-        rows = [row for row in rows if all(test(_file(*row[1:3])) for test in of_path)]
+        files = (_file(row[1], row[2], None if whole_paths else row[3]) for row in rows)
+        rows = [row for row, file in zip(rows, files, strict=True) if all(test(file) for test in of_path)]
     keep = np.ones(len(rows), dtype=bool)
     for near, negated in of_place:
         places = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)  # None becomes NaN
@@ -83,7 +90,7 @@ def fitting(catalog: Catalog, kind: Modality, conditions: Sequence[tuple[Conditi
 def sort_keys(catalog: Catalog, ids: Sequence[int], order: Order) -> dict[int, float | str]:
     """What items are sorted by: the date, the latest first, or the path. Those that are gone are left out."""
     with catalog.reading() as db:
-        source = ("taken", _FROM) if _has_facts(db) else ("NULL", _WITHOUT)
+        source = ("taken", _FROM) if has_facts(db) else ("NULL", _WITHOUT)
         query = "SELECT items.id, path, {}, modified_ns {} WHERE items.id = ?".format(*source)
         found = [db.execute(query, (number,)).fetchone() for number in ids]
     rows = [row for row in found if row is not None]
@@ -105,7 +112,7 @@ class Known:
 def known_of(catalog: Catalog, ids: Sequence[int]) -> dict[int, Known]:
     """What is known of items, by id; those that are gone are left out."""
     with catalog.reading() as db:
-        columns, source = ("taken, camera", _FROM) if _has_facts(db) else ("NULL, NULL", _WITHOUT)
+        columns, source = ("taken, camera", _FROM) if has_facts(db) else ("NULL, NULL", _WITHOUT)
         query = f"SELECT items.id, {columns}, modified_ns, items.hash {source} WHERE items.id = ?"
         rows = [db.execute(query, (number,)).fetchone() for number in ids]
     return {row[0]: Known(*row[1:]) for row in rows if row is not None}
@@ -128,9 +135,10 @@ def vector_of(catalog: Catalog, number: int, model: str) -> Float32:
 _WITHOUT = "FROM items JOIN contents USING (hash)"
 _FROM = f"{_WITHOUT} LEFT JOIN facts USING (hash)"
 _PLACE = ["latitude", "longitude"]
+_FILE = "items.path, text, (SELECT path FROM roots WHERE roots.id = root_id)"
 
 
-def _has_facts(db: sqlite3.Connection) -> bool:
+def has_facts(db: sqlite3.Connection) -> bool:
     """Whether the library has the table: one of version 1 that is only read does not."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'facts'"
     return db.execute(query).fetchone() is not None
@@ -144,7 +152,7 @@ def _source(db: sqlite3.Connection, catalog: Catalog, conditions: Sequence[Condi
             f"library {catalog.folder} was made before crosslens kept {missing[0]}",
             f"Bring it up to date: crosslens index -L {catalog.folder}",
         )
-    return _FROM if _has_facts(db) else _WITHOUT
+    return _FROM if has_facts(db) else _WITHOUT
 
 
 def _known_since(condition: Condition) -> str:
@@ -155,7 +163,7 @@ def _known_since(condition: Condition) -> str:
 
 
 def _has(db: sqlite3.Connection, what: str) -> bool:
-    return Catalog.has_words(db) if what == "tags and captions" else _has_facts(db)
+    return Catalog.has_words(db) if what == "tags and captions" else has_facts(db)
 
 
 def _clause(condition: Condition) -> tuple[str, list[object]]:
@@ -190,10 +198,11 @@ def _path_test(condition: Glob | Extension, negated: bool) -> Callable[[str], bo
     return lambda path: path.lower().endswith(endings) != negated
 
 
-def _file(path: str | bytes, text: str | None) -> str:
-    """The file an item is in: of the row of a table, the table."""
+def _file(path: str | bytes, text: str | None, root: str | bytes | None) -> str:
+    """The file an item is in: of the row of a table, the table. root: what its path is to begin after."""
     name = from_sql(path)
-    return name if text is None or name.startswith(ADDED) else name.rpartition("#")[0]
+    name = name if text is None or name.startswith(ADDED) else name.rpartition("#")[0]
+    return name if root is None else below_root(name, from_sql(root))
 
 
 def _distance(places: Float64, near: Near) -> Float64:

@@ -1,8 +1,9 @@
-"""One writer to a library: a lock that the system releases when its holder ends, however it ends."""
+"""One writer to a library, one migration of it: locks that the system releases however their holder ends."""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,39 +11,54 @@ from pathlib import Path
 from crosslens.errors import LibraryBusyError
 from crosslens.store.schema import explained
 
-_LOCK = "writer.lock"
-# Beside the lock, not in it: whoever tries the lock may empty it.
-_HOLDER = "writer.pid"
-
 
 @contextmanager
 def writer_lock(folder: Path) -> Iterator[None]:
     """Be the only process that writes. Raises LibraryBusyError (names its pid), LibraryReadOnlyError."""
+    with _alone(folder, "writer", "written"):
+        yield
+
+
+@contextmanager
+def migration_lock(folder: Path) -> Iterator[None]:
+    """Be the only process that migrates, while others may write. Raises what `writer_lock` raises."""
+    with _alone(folder, "migration", "migrated"):
+        yield
+
+
+@contextmanager
+def _alone(folder: Path, name: str, done: str) -> Iterator[None]:
+    # Beside the lock, not in it: whoever tries the lock may empty it.
+    holder = folder / f"{name}.pid"
     import filelock  # here, because it is slow to import and a search needs none
 
-    lock = filelock.FileLock(folder / _LOCK)
+    lock = filelock.FileLock(folder / f"{name}.lock")
     with explained(folder):
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise LibraryBusyError(
-                f"library {folder} is being written by another process{_holder(folder)}",
+                f"library {folder} is being {done} by another process{_in_words(holder)}",
                 "Wait until it has finished",
             ) from error
     try:
+        with suppress(OSError):  # of a process that was killed
+            holder.unlink()
         with suppress(OSError):  # a full disk, say; whoever is refused then learns no number
-            (folder / _HOLDER).write_text(f"{os.getpid()}\n")
+            holder.write_text(f"{os.getpid()} {platform.node()}\n")
         yield
     finally:
         with suppress(OSError):
-            (folder / _HOLDER).unlink()
+            holder.unlink()
         lock.release()
 
 
-def _holder(folder: Path) -> str:
+def _in_words(holder: Path) -> str:
     """The process that holds the lock, in words, where it is known."""
     try:
-        number = (folder / _HOLDER).read_text().strip()
+        number, _, host = holder.read_text().strip().partition(" ")
     except (OSError, ValueError):
         return ""
-    return f" (pid {number})" if number.isdecimal() else ""
+    if not number.isdecimal():
+        return ""
+    return f" (pid {number})" if host in ("", platform.node()) else f" (pid {number} on {host})"

@@ -49,6 +49,13 @@ def is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep) and path != folder
 
 
+def below_root(path: str, root: str) -> str:
+    """A path as it goes on below the folder that was indexed; of a file that was itself, its name."""
+    if is_below(path, root):
+        return path[len(root.rstrip(os.sep)) + 1 :]
+    return path if path.startswith(ADDED) else os.path.basename(path)
+
+
 def text_hash(text: str) -> bytes:
     """What stands for a text as content: SHA-256 of "text", a zero byte and the text."""
     return hashlib.sha256(b"text\0" + text.encode()).digest()

@@ -19,16 +19,11 @@ from crosslens.errors import (
     LibraryNotFoundError,
     LibraryReadOnlyError,
     LibraryVersionError,
-    NetworkLibraryWarning,
-    warn,
 )
-from crosslens.store.filesystem import OVER_NETWORK, file_system_of
+from crosslens.store.connection import connect, connect_to_read, is_empty
 
 DATABASE = "library.sqlite3"
 APPLICATION_ID = 0x786C656E  # "xlen", so that `file` and other tools can tell what this is
-_BUSY_SECONDS = 10
-# Over a network readers and the writer wait for each other.
-_NETWORK_BUSY_SECONDS = 60
 
 # Numbered by place and append-only: entry i brings a database from version i to i + 1.
 MIGRATIONS = (
@@ -129,7 +124,7 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     """Open a library's database, made or migrated first if need be.
 
     Without `create` nothing is written but what undoes a commit that a kill cut short, and a library on a
-    read-only disk can be opened too. Warns NetworkLibraryWarning when it is made on, or moved to, a network disk.
+    read-only disk can be opened too. Warns NetworkLibraryWarning once for a library on a network disk.
     Raises LibraryNotFoundError, LibraryVersionError, LibraryDamagedError, LibraryReadOnlyError.
     """
     path = folder / DATABASE
@@ -138,36 +133,13 @@ def open_database(folder: Path, *, create: bool) -> sqlite3.Connection:
     with explained(folder), ExitStack() as undo:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-        connection = undo.enter_context(closing(_connect(path, "rwc") if create else _open_for_reading(path)))
+        connection = undo.enter_context(closing(connect(path, "rwc") if create else connect_to_read(path)))
         if create:
             _migrate(connection, folder)
         else:
             _check_version(connection, folder)
         undo.pop_all()  # it stays open
     return connection
-
-
-def file_state(folder: Path) -> tuple[object, ...]:
-    """What changes when a library's database is written by whomever."""
-    states = []
-    for suffix in ("", "-wal"):
-        try:
-            status = os.stat(folder / (DATABASE + suffix))
-            states.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError:
-            states.append((0, 0, 0))
-    return tuple(states)
-
-
-class _Immutable(sqlite3.Connection):
-    """A connection without locks, which would not notice a change. opened_at: the file's state before it."""
-
-    opened_at: tuple[object, ...] = ()
-
-
-def frozen_state(connection: sqlite3.Connection) -> tuple[object, ...] | None:
-    """The state of the file that an immutable connection reads; None for one that notices what changes."""
-    return connection.opened_at if isinstance(connection, _Immutable) else None
 
 
 @contextmanager
@@ -182,105 +154,20 @@ def explained(folder: Path) -> Iterator[None]:
             raise _read_only(folder, str(error.strerror)) from error
         if error.errno in _NO_SPACE:
             raise _full(folder) from error
+        if error.errno in _NO_LOCKS:
+            raise LibraryError(
+                f"library {folder} lies on a file system that cannot lock files ({error.strerror})",
+                "Mount it with locks, or name a folder on another disk with -L/--library",
+            ) from error
         if isinstance(error, FileExistsError | NotADirectoryError):
             raise LibraryError(f"{folder} cannot be a library: it is no folder", "Name a folder") from error
         raise LibraryError(f"library {folder}: {error.strerror} ({error.filename})", _ELSEWHERE) from error
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    network = file_system_of(path.parent).is_network
-    state = file_state(path.parent)
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=_NETWORK_BUSY_SECONDS if network else _BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=_Immutable if "immutable" in mode else sqlite3.Connection,
-    )
-    if isinstance(connection, _Immutable):
-        connection.opened_at = state
-    connection.execute("PRAGMA foreign_keys = ON")
-    if mode == "rwc":
-        # FULL: a commit that returned survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
-        if network:
-            _leave_wal(connection, path.parent)
-        else:
-            connection.execute("PRAGMA journal_mode = WAL")
-    elif mode.startswith("rw"):
-        connection.execute("PRAGMA query_only = ON")
-    return connection
-
-
-def _leave_wal(connection: sqlite3.Connection, folder: Path) -> None:
-    """Let file locks alone keep writer and readers apart: they work over a network, shared memory does not."""
-    # Exclusive while it changes: what is left in a WAL is then read without shared memory.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    connection.execute("PRAGMA journal_mode = TRUNCATE")
-    connection.execute("PRAGMA locking_mode = NORMAL")
-    if _is_empty(connection) or mode == "wal":  # once, not with every run
-        where = f"a network file system ({file_system_of(folder)})"
-        warn(NetworkLibraryWarning(f"library {folder} lies on {where}: {OVER_NETWORK}"))
-
-
-def _open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open read-only. A WAL database on a read-only disk needs `immutable`, right while nobody writes."""
-    if file_system_of(path.parent).is_network:
-        return _open_over_network(path)
-    connection = _connect(path, "ro")
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:  # a kill cut a commit short: undo it
-            return _connect(path, "rw")
-        if os.access(path.parent, os.W_OK) or _is_unfinished(path):
-            raise
-        if "unable to open" not in str(error) and "readonly" not in str(error):
-            raise
-        connection = _connect(path, "ro&immutable=1")
-    return connection
-
-
-def _open_over_network(path: Path) -> sqlite3.Connection:
-    """Open for queries by file locks; a WAL database, whose shared memory is not touched, while nobody writes."""
-    connection = _connect(path, "rw&readonly_shm=1")  # a writer may be killed while it is open
-    try:
-        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
-            raise
-        mode = "wal"  # whose shared memory is not there
-    if mode != "wal":
-        return connection
-    connection.close()
-    if _is_unfinished(path):
-        raise LibraryBusyError(
-            f"library {path.parent} lies on a network file system ({file_system_of(path)}), and a process "
-            "that took it for a local one writes to it, or was killed while it did",
-            f"Wait until it has finished; if it was killed: crosslens compact -L {path.parent}",
-        )
-    return _connect(path, "ro&immutable=1")
-
-
-def _is_unfinished(path: Path) -> bool:
-    """Whether commits, or what undoes one, lie in a file beside the database."""
-    logs = [Path(f"{path}{suffix}") for suffix in ("-wal", "-journal")]
-    return any(log.exists() and log.stat().st_size > 0 for log in logs)
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether nothing was ever committed: a first run was stopped before it made the tables."""
-    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-
-
 def _check_version(connection: sqlite3.Connection, folder: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if _is_empty(connection):
+    if is_empty(connection):
         raise _not_found(folder)
     if application != APPLICATION_ID:
         raise LibraryDamagedError(
@@ -297,7 +184,7 @@ def _check_version(connection: sqlite3.Connection, folder: Path) -> int:
 def _migrate(connection: sqlite3.Connection, folder: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _is_empty(connection):
+        if is_empty(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             version = 0
         else:
@@ -326,6 +213,7 @@ def _statements(script: str) -> Iterator[str]:
 _ELSEWHERE = "Try again, and if it stays so, name another folder with -L/--library"
 _READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
 _NO_SPACE = (27, 28, 122)  # EFBIG, ENOSPC, EDQUOT
+_NO_LOCKS = (37, 38, 95)  # ENOLCK, ENOSYS, EOPNOTSUPP
 # What SQLite says when a limit other than the disk's own stops it, or there is no room for its -shm file.
 _WRITE_FAILED = (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
@@ -350,6 +238,18 @@ def _full(folder: Path) -> LibraryFullError:
     )
 
 
+def _damaged(error: sqlite3.Error, folder: Path) -> LibraryDamagedError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT_VTAB:
+        return LibraryDamagedError(
+            f"library {folder}: its index of words is damaged",
+            f"Nothing is lost, and this makes it anew: crosslens compact -L {folder}",
+        )
+    return LibraryDamagedError(
+        f"library {folder}: {DATABASE} is damaged ({error})",
+        "Restore it from a backup, or move the folder away and index again",
+    )
+
+
 def _explain(error: sqlite3.Error, folder: Path) -> LibraryError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_READONLY:
@@ -357,12 +257,9 @@ def _explain(error: sqlite3.Error, folder: Path) -> LibraryError:
     if code == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) in _WRITE_FAILED:
         return _full(folder)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return LibraryBusyError(f"library {folder} is being written by another process", "Try again shortly")
+        return LibraryBusyError(f"library {folder} is in use by another process", "Try again shortly")
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LibraryDamagedError(
-            f"library {folder}: {DATABASE} is damaged ({error})",
-            "Restore it from a backup, or move the folder away and index again",
-        )
+        return _damaged(error, folder)
     if code == sqlite3.SQLITE_CANTOPEN:
         return _read_only(folder, str(error))
     return LibraryError(f"library {folder}: the database reports: {error}", _ELSEWHERE)

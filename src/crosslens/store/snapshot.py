@@ -10,10 +10,15 @@ from crosslens.errors import LibraryDamagedError
 from crosslens.types import Modality
 
 
-def stamp_of(db: sqlite3.Connection) -> tuple[str, int]:
-    """(library, generation) as a connection sees them now."""
-    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('library', 'generation')").fetchall())
-    return meta["library"], int(meta["generation"])
+def stamp_of(db: sqlite3.Connection, model: str | None = None) -> tuple[str, int]:
+    """(library, generation) as a connection sees them now: where they are equal, items and vectors are.
+
+    model: identity of the one whose vectors are meant; None: the one that serves. Vectors of one that the
+    library is being migrated to come in without a new generation, and are counted behind the library's name.
+    """
+    meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+    batches = f"+{meta['target.generation']}" if model and meta.get("target.identity") == model else ""
+    return meta["library"] + batches, int(meta["generation"])
 
 
 class Snapshot:
@@ -26,7 +31,7 @@ class Snapshot:
         self._folder = folder
         self._bind = (model, kind == "image")
         self._bytes = 2 * dimension
-        self.stamp = stamp_of(db)
+        self.stamp = stamp_of(db, model)
         self.count = int(db.execute(f"SELECT count(*) {_VECTORS}", self._bind).fetchone()[0])
 
     def vectors(self) -> Iterator[tuple[int, bytes]]:

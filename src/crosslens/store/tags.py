@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import unicodedata
 from collections.abc import Sequence
+from contextlib import closing
 
 from crosslens.errors import InputError
 from crosslens.types import Facts
@@ -44,6 +45,8 @@ def note_facts(db: sqlite3.Connection, hash_: bytes, facts: Facts) -> None:
 
 def renew_facts(db: sqlite3.Connection, hash_: bytes, facts: Facts) -> None:
     """Replace what is kept of a file by what it says now; its keywords become tags again."""
+    # Triggers see a caption that changes, not a row that goes.
+    db.execute("UPDATE facts SET caption = NULL WHERE hash = ? AND caption IS NOT NULL", (hash_,))
     db.execute("DELETE FROM facts WHERE hash = ?", (hash_,))
     note_facts(db, hash_, facts)
 
@@ -73,9 +76,30 @@ def wrong_words(db: sqlite3.Connection) -> list[int]:
     return [number for (number,) in db.execute(query)]
 
 
+def words_are_indexed(db: sqlite3.Connection) -> bool:
+    """Whether the full-text index finds every word where it is, and no other. The library is only read."""
+    sql = db.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
+    # SQLite's own check needs to write, so it is run on a copy, in a file that is deleted when it is closed.
+    with closing(sqlite3.connect("", isolation_level=None)) as copy:
+        copy.execute("BEGIN")
+        copy.execute(sql)
+        for part in ("config", "content", "data", "docsize", "idx"):
+            rows = db.execute(f"SELECT * FROM words_{part}")
+            copy.execute(f"DELETE FROM words_{part}")
+            marks = ", ".join("?" * len(rows.description))
+            copy.executemany(f"INSERT INTO words_{part} VALUES ({marks})", rows)
+        try:
+            copy.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+        except sqlite3.DatabaseError:
+            return False
+    return True
+
+
 def rebuild_words(db: sqlite3.Connection) -> None:
-    """Make the full-text index anew from the tables."""
-    db.execute("DELETE FROM words")
+    """Make the full-text index anew from the tables, whatever state it is in."""
+    sql = db.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
+    db.execute("DROP TABLE words")
+    db.execute(sql)
     db.execute(
         "INSERT INTO words (rowid, name, caption, tags) SELECT id, name, caption, tags FROM words_of_items"
     )

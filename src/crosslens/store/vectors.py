@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ from numpy.typing import NDArray
 from crosslens.checksum import checksum
 from crosslens.errors import LibraryDamagedError
 from crosslens.store.catalog import Catalog
-from crosslens.store.records import ModelRecord
+from crosslens.store.filesystem import file_system_of, size_of
+from crosslens.store.records import ItemRow, ModelRecord
 from crosslens.store.snapshot import Snapshot
 from crosslens.types import Float32, Int64, Modality
 
@@ -62,7 +65,7 @@ def open_matrix(catalog: Catalog, model: ModelRecord, kind: Modality = "image") 
     The derived one if it is current and whole, else a new one.
     A library that cannot be written is served from memory.
     """
-    stamp = catalog.stamp()
+    stamp = catalog.stamp(model.identity)
     folder = folder_of(catalog.folder, stamp, model, kind)
     matrix = _load(folder, stamp, model)
     if matrix is None:
@@ -72,9 +75,29 @@ def open_matrix(catalog: Catalog, model: ModelRecord, kind: Modality = "image") 
     return matrix
 
 
+def items_of(catalog: Catalog, matrix: Matrix, model: ModelRecord, ids: Sequence[int]) -> list[ItemRow]:
+    """Items of a matrix by id; without those that are gone, or got another content, since it was made."""
+    rows = catalog.items(ids)
+    if catalog.stamp(model.identity) == matrix.stamp:  # asked last: so nothing was written until then
+        return rows
+    kept = []
+    for row, vector in catalog.items_with_vectors(ids, model.identity):
+        at = int(np.searchsorted(matrix.ids, row.id))
+        if matrix.index.reconstruct(at).astype("<f2").tobytes() == vector:
+            kept.append(row)
+    return kept
+
+
 def folder_of(library: Path, stamp: tuple[str, int], model: ModelRecord, kind: Modality) -> Path:
-    """Where the matrix of a generation lies."""
-    return library / DERIVED / f"{stamp[1]}-{model.identity[:12]}{'' if kind == 'image' else '-text'}"
+    """Where the matrix of a stamp lies: a folder of its own, as one may be read while another is made."""
+    batch = stamp[0].partition("+")[2]  # of a model that the library is being migrated to
+    name = f"{stamp[1]}-{model.identity[:12]}{'' if kind == 'image' else '-text'}"
+    return library / DERIVED / (f"{name}.{batch}" if batch else name)
+
+
+def without_batch(folder: Path) -> str:
+    """The name of a folder but for the number of its batch."""
+    return re.sub(r"\.\d+", "", folder.name)
 
 
 def _build(snapshot: Snapshot, dimension: int) -> Matrix:
@@ -128,11 +151,14 @@ def _save(target: Path, matrix: Matrix, model: ModelRecord) -> None:
             "moments.npy": lambda path: np.save(path, np.vstack([matrix.mean, matrix.covariance])),
         },
     )
-    for other in target.parent.iterdir() if saved else ():
+    folders = [path for path in target.parent.iterdir() if path.is_dir()] if saved else []
+    for other in folders:
         same_generation = other.name.partition("-")[0] == str(matrix.stamp[1])
+        is_older = other != target and without_batch(other) == without_batch(target)
         # Codes of an older generation are what the new ones are made from (annfiles.py), which deletes them.
-        if not same_generation and not other.name.endswith(CODES) and not _is_at_work(other):
-            shutil.rmtree(other, ignore_errors=True)
+        is_old = is_older or not same_generation
+        if is_old and not other.name.endswith(CODES) and not _is_at_work(other):
+            remove_folder(other)
 
 
 def save_folder(target: Path, stamp: dict[str, Any], files: dict[str, Callable[[Path], None]]) -> bool:
@@ -154,12 +180,20 @@ def save_folder(target: Path, stamp: dict[str, Any], files: dict[str, Callable[[
         facts = {name: [(draft / name).stat().st_size, checksum(draft / name)] for name in files}
         (draft / "stamp.json").write_text(json.dumps({**stamp, "files": facts}, indent=1))
         if target.exists():
-            shutil.rmtree(target, ignore_errors=True)
+            remove_folder(target)
         draft.rename(target)
     except (OSError, RuntimeError):  # FAISS reports a full disk as RuntimeError
         shutil.rmtree(draft, ignore_errors=True)
         return False
     return True
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that nobody meets half of it under its name."""
+    doomed = folder.with_name(f"{_DRAFT}{uuid.uuid4().hex}")
+    with suppress(OSError):  # another process may be first
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def is_whole(folder: Path, wanted: dict[str, Any], names: Sequence[str]) -> bool:
@@ -183,8 +217,7 @@ def _load(folder: Path, stamp: tuple[str, int], model: ModelRecord) -> Matrix | 
         wanted = {"library": stamp[0], "generation": stamp[1], "model": model.identity}
         if not is_whole(folder, wanted, _FILES):
             return None
-        index = map_index(folder / "index.faiss")
-        ids = np.load(folder / "ids.npy", mmap_mode="r")
+        index, ids = open_files(folder)
         mean, *covariance = np.load(folder / "moments.npy")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # also: JSON nested too deeply
         return None
@@ -197,10 +230,15 @@ def write_index(index: Any, path: Path) -> None:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
-def map_index(path: Path) -> Any:
-    """Open memory-mapped, by its number: FAISS cannot name every path."""
-    with path.open("rb") as file:
-        return faiss.read_index(f"/dev/fd/{file.fileno()}", faiss.IO_FLAG_MMAP_IFC)
+def open_files(folder: Path) -> tuple[Any, Int64]:
+    """The index and the ids of a matrix: memory-mapped, or read, where another machine may delete them.
+
+    A page that is gone with its file kills the process.
+    """
+    network = file_system_of(folder).is_network
+    ids = np.load(folder / "ids.npy", mmap_mode=None if network else "r")
+    with (folder / "index.faiss").open("rb") as file:  # by its number: FAISS cannot name every path
+        return faiss.read_index(f"/dev/fd/{file.fileno()}", 0 if network else faiss.IO_FLAG_MMAP_IFC), ids
 
 
 def _is_at_work(folder: Path) -> bool:
@@ -213,5 +251,5 @@ def _is_at_work(folder: Path) -> bool:
 
 def derived_size(library: Path) -> int:
     """Bytes that derived files take."""
-    folder = library / DERIVED
-    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if os.path.isdir(folder) else 0
+    files = [os.path.join(place, name) for place, _, names in os.walk(library / DERIVED) for name in names]
+    return sum(map(size_of, files))

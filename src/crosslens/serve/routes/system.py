@@ -39,6 +39,11 @@ async def metrics(request: Request) -> Response:
     service = service_of(request)
     for queue, waiting in service.engine.waiting().items():
         service.metrics.waiting.labels(queue).set(waiting)
+    for state, count in service.jobs.counts().items():
+        service.metrics.jobs.labels(state).set(count)
+    stats = await service.run(lambda: {book.name: book.stats() for book in service.shelf.books()})
+    for name, one in stats.items():
+        service.metrics.items.labels(name).set(one.items if one else 0)
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 

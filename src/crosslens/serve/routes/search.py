@@ -1,0 +1,128 @@
+"""Searching libraries, saying why something was found, and completing queries."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from crosslens.errors import ImageError
+from crosslens.grouping import Group, Grouping, find_groups
+from crosslens.querying import Page, find
+from crosslens.search.relevance import RELEVANT
+from crosslens.serve import schemas
+from crosslens.serve.asking import Question, question
+from crosslens.serve.explaining import Heat, explain, heat_of
+from crosslens.serve.forms import Sent, sent
+from crosslens.serve.guard import scope
+from crosslens.serve.hits import presented
+from crosslens.serve.problems import Problem, invalid
+from crosslens.serve.service import Service, service_of
+from crosslens.types import Float32, Hit
+
+router = APIRouter(prefix="/v1", dependencies=[Depends(scope("read"))])
+_LONGEST_QUERY = 10_000
+
+
+@router.post("/search")
+async def search(
+    request: Request,
+    body: Sent[schemas.Search] = Depends(sent(schemas.Search)),  # noqa: B008
+) -> JSONResponse:
+    """What is nearest to words, pictures and items, best first."""
+    service = service_of(request)
+    return await service.run(partial(_search, service, body, whole_paths=service.sees_paths(request)))
+
+
+@router.post("/explain")
+async def explain_(
+    request: Request,
+    body: Sent[schemas.Explain] = Depends(sent(schemas.Explain)),  # noqa: B008
+) -> JSONResponse:
+    """What each term of a search has in the score of an item, and where in the picture the score lies."""
+    service = service_of(request)
+    return await service.run(partial(_explain, service, body, whole_paths=service.sees_paths(request)))
+
+
+@router.get("/complete")
+async def complete(request: Request, text: str = "", at: int | None = None) -> JSONResponse:
+    """What may stand in a query where it is typed."""
+    service = service_of(request)
+    if len(text) > _LONGEST_QUERY:
+        raise invalid(f"text has {len(text):,} characters", f"Give at most {_LONGEST_QUERY:,}")
+    cursor = len(text) if at is None else max(0, min(at, len(text)))
+
+    def work() -> JSONResponse:
+        books = [book for book, _ in service.shelf.chosen(None)]
+        begin, found = service.completer.complete(text, cursor, books)
+        suggestions = [{"text": one.text, "kind": one.kind} for one in found]
+        return JSONResponse({"from": begin, "to": cursor, "suggestions": suggestions})
+
+    return await service.run(work)
+
+
+def _search(service: Service, body: Sent[schemas.Search], *, whole_paths: bool) -> JSONResponse:
+    began = time.perf_counter()
+    sent_, answer = body.asked, {}
+    asked = question(service, sent_, body.files, whole_paths=whole_paths)
+    hits: list[Hit] = []
+    if sent_.group is not None:
+        if sent_.offset:
+            raise invalid("groups have no offset", "Ask for more groups with k")
+        how = Grouping(sent_.group.by, sent_.group.each)
+        groups = find_groups(asked.views, asked.asked, how, sent_.k, sent_.sort) if asked.chosen else []
+        answer["groups"] = [_group(asked, group, sent_.group.by, whole_paths=whole_paths) for group in groups]
+    elif asked.chosen:
+        hits = find(asked.views, asked.asked, Page(sent_.k, sent_.offset, sent_.sort))
+    return JSONResponse(
+        {
+            "query": asked.shown,
+            "hits": _presented(asked, hits, whole_paths=whole_paths),
+            "relevance_ends": _relevance_ends(hits) if sent_.sort == "score" else None,
+            **answer,
+            "took_ms": round(1000 * (time.perf_counter() - began), 2),
+        }
+    )
+
+
+def _presented(asked: Question, hits: Sequence[Hit], *, whole_paths: bool) -> list[dict[str, Any]]:
+    return presented([(asked.book(hit.library), hit) for hit in hits], whole_paths=whole_paths)
+
+
+def _group(asked: Question, group: Group, by: str, *, whole_paths: bool) -> dict[str, Any]:
+    hits = _presented(asked, group.hits, whole_paths=whole_paths)
+    key = os.path.dirname(hits[0]["path"]) if by == "folder" and hits else group.key
+    return {"key": key, "hits": hits, "more": group.more}
+
+
+def _relevance_ends(hits: Sequence[Hit]) -> int | None:
+    """How many results, from the first, are probably meant; None where that is not known."""
+    if not hits or hits[0].relevance is None:
+        return None
+    return sum((hit.relevance or 0) >= RELEVANT for hit in hits)
+
+
+def _explain(service: Service, body: Sent[schemas.Explain], *, whole_paths: bool) -> JSONResponse:
+    asked = question(service, body.asked, body.files, whole_paths=whole_paths)
+    book, number = service.shelf.item(body.asked.item)
+    row, view = book.row(number), book.view()
+    assert view is not None  # noqa: S101 (it holds the item)
+    explained = explain(asked.views or [view], asked.asked, asked.names, (view, number))
+    heat = None
+    if body.asked.heat and row.text is None:
+        heat = _heat(service, body.asked.item, explained.query)
+    return JSONResponse(explained.document(heat))
+
+
+def _heat(service: Service, item: str, query: Float32) -> Heat | None:
+    """Where it is; None where the file cannot be read now."""
+    try:
+        return heat_of(service.engine, service.item_picture(schemas.ItemPicture(item=item)), item, query)
+    except (Problem, ImageError, OSError):
+        return None

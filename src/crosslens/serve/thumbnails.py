@@ -1,0 +1,92 @@
+"""Small pictures of items: WebP, upright, kept in memory up to a number of bytes."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from PIL import Image
+
+from crosslens.decode import Limits, decode
+from crosslens.serve.problems import Problem
+from crosslens.serve.shelf import Book
+from crosslens.store.details import details_of
+from crosslens.store.paths import ADDED
+
+SMALLEST, LARGEST, DEFAULT = 64, 1024, 256
+_STEP = 64
+_QUALITY = 80
+# Pixels that are not much smaller than the thumbnail's give a picture as sharp as all of them.
+_OVERSAMPLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The file of an item, as it was indexed. name: for people; hash: of its content."""
+
+    path: str
+    name: str
+    hash: bytes
+
+
+class Thumbnails:
+    """Thumbnails that were made lately. Safe to call from several threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def make(self, file: File, size: int, limits: Limits) -> bytes:
+        """A WebP, its sides at most `size`, which is one of those that `rounded` gives. Raises ImageError."""
+        key = (file.hash, size)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        data = _webp(file, size, limits)
+        with self._lock:
+            self._size += len(data) - len(self._kept.pop(key, b""))
+            self._kept[key] = data
+            while self._size > self._most:
+                self._size -= len(self._kept.popitem(last=False)[1])
+        return data
+
+
+def rounded(size: int) -> int:
+    """A size that is kept: few of them, so that nobody can fill the memory with one picture."""
+    return min(LARGEST, max(SMALLEST, -(-size // _STEP) * _STEP))
+
+
+def file_of(book: Book, number: int) -> File:
+    """The file of an item, if it is there and as it was indexed. Raises Problem."""
+    row = book.row(number)
+    details = details_of(book.existing(), [number])[number]
+    name = os.path.basename(details.below.removeprefix(ADDED))
+    if row.text is not None:
+        raise Problem(404, "not_a_picture", "The item is a text", f"{book.name}:{number}")
+    try:
+        status = None if row.path.startswith(ADDED) else os.stat(row.path)
+    except OSError:
+        status = None
+    if status is None:
+        said = f"the file of {book.name}:{number} is not there"
+        remedy = "Plug its disk in; its vector is there, and is searched"
+        raise Problem(404, "file_missing", "The file is not there now", said, remedy)
+    if (status.st_size, status.st_mtime_ns) != (row.size, row.modified_ns):
+        said = f"the file of {book.name}:{number} was changed after it was indexed"
+        raise Problem(409, "file_changed", "The file was changed", said, "Have its folder indexed again")
+    return File(row.path, name, details.hash)
+
+
+def _webp(file: File, size: int, limits: Limits) -> bytes:
+    with open(file.path, "rb") as opened:
+        image = decode(opened, file.name, shrink_to=size, oversample=_OVERSAMPLE, limits=limits).image
+    image.thumbnail((size, size), Image.Resampling.LANCZOS)
+    written = io.BytesIO()
+    image.save(written, "WEBP", quality=_QUALITY, method=2)
+    return written.getvalue()

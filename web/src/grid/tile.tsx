@@ -1,0 +1,62 @@
+import type { Hit } from "../api/types";
+import { percent, score } from "../format";
+import { menuFor, openItem } from "../search/actions";
+import { chooseTo, toggle } from "../state/selection";
+import { Icon } from "../ui/icon";
+import { openMenu } from "../ui/menu";
+import { Thumb, thumbPath } from "../ui/thumb";
+
+interface Props {
+  hit: Hit;
+  hits: readonly Hit[];
+  index: number;
+  width: number;
+  height: number;
+  isChosen: boolean;
+  isCurrent: boolean;
+  fast: boolean;
+}
+
+/** Pictures that were shown are in the browser's cache, so they need not wait for the scrolling to settle. */
+const seen = new Set<string>();
+
+export function Tile({ hit, hits, index, width, height, isChosen, isCurrent, fast }: Props) {
+  const path = thumbPath(hit.item, sizeFor(Math.max(width, height)), hit.version);
+  const shows = !fast || seen.has(path);
+  if (shows) seen.add(path);
+  const stop = isCurrent ? 0 : -1;
+  const choose = (event: MouseEvent) => (event.shiftKey ? chooseTo(hits, index) : toggle(hits, index));
+  const press = (event: MouseEvent) => (event.shiftKey || event.ctrlKey || event.metaKey ? choose(event) : openItem(hit));
+  return (
+    <div class={`tile ${isChosen ? "chosen" : ""} ${hit.online ? "" : "offline"}`} role="gridcell" aria-selected={isChosen} style={{ width: `${width}px` }}>
+      <button class="tile-open" data-tile={index} tabIndex={stop} aria-label={spokenHit(hit)} onClick={press}>
+        {hit.kind === "text" ? <span class="tile-text">{hit.text}</span> : <Thumb key={path} path={shows ? path : null} alt="" />}
+        <span class="tile-facts">
+          <span class="tile-name">{hit.name}</span>
+          {hit.score !== null && <span class="tile-score">{score(hit.score)}{hit.relevance !== null && <i> {percent(hit.relevance)}</i>}</span>}
+        </span>
+      </button>
+      <button class="tile-choose" tabIndex={stop} role="checkbox" aria-checked={isChosen} aria-label={`Select ${hit.name}`} onClick={choose}>
+        <Icon name="check" />
+      </button>
+      <button class="tile-more" tabIndex={stop} aria-haspopup="menu" aria-label={`Actions for ${hit.name}`}
+        onClick={(event) => openMenu(event.currentTarget, `Actions for ${hit.name}`, menuFor(hit))}>
+        <Icon name="more" />
+      </button>
+      {!hit.online && <span class="tile-offline">offline</span>}
+    </div>
+  );
+}
+
+const SIZES = [128, 256, 512, 1024];
+
+/** The smallest thumbnail that is sharp on this screen. */
+export const sizeFor = (pixels: number): number => SIZES.find((size) => size >= pixels * Math.min(2, devicePixelRatio) * 0.8) ?? 1024;
+
+function spokenHit(hit: Hit): string {
+  const facts = [hit.kind === "text" ? hit.text : hit.name, hit.caption];
+  if (hit.score !== null) facts.push(`score ${score(hit.score)}`);
+  if (hit.relevance !== null) facts.push(`relevance ${percent(hit.relevance)}`);
+  if (!hit.online) facts.push("offline");
+  return facts.filter(Boolean).join(", ");
+}
