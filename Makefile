@@ -25,9 +25,9 @@ test: $(VENV)/.made-dev reference
 
 # The kill and fault tests at length; docs/reliability.md keeps the counts.
 soak: $(VENV)/.made-dev
-	CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 CROSSLENS_SOAK_SECONDS=60 $(BIN)/python -m pytest -s \
+	CROSSLENS_SOAK_CHANGES=1000 CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 CROSSLENS_SOAK_SECONDS=60 $(BIN)/python -m pytest -s \
 	  tests/test_kill.py tests/test_kill_commands.py tests/test_migrate.py tests/test_upkeep.py \
-	  tests/test_faults.py tests/test_full_disk.py tests/test_network.py tests/test_stress.py
+	  tests/test_faults.py tests/test_full_disk.py tests/test_network.py tests/test_stress.py tests/test_watch.py
 
 # Against torch, transformers and open_clip, in an environment of their own: the rest is tested without them.
 reference: $(REFERENCE)/.made

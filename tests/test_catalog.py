@@ -19,8 +19,8 @@ from crosslens.errors import (
     LibraryNotFoundError,
     LibraryReadOnlyError,
 )
-from crosslens.store import scan as scan_module
 from crosslens.store import connection, schema
+from crosslens.store import scan as scan_module
 from crosslens.store.catalog import Catalog
 from crosslens.store.paths import from_sql, is_below, to_sql
 from crosslens.store.records import Entry, ModelRecord, Root

@@ -2,39 +2,47 @@
 
     identical    the same bytes
     re-encoded   the same picture in another size, format or quality: small pictures of both agree bit by bit
-    similar      near each other by meaning only: a burst, a motif
+    burst        taken within seconds of each other by one camera, and near each other by meaning
+    similar      near each other by meaning only: a motif
 
 Nothing is deleted. Each cluster is of the strongest kind that holds it together.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from math import isfinite
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from crosslens.arguments import number
-from crosslens.decode import decode
-from crosslens.errors import ImageError, InputError
+from crosslens.errors import InputError
 from crosslens.library import Library
-from crosslens.types import Float32, Hit, Int64
+from crosslens.likeness import Likeness, sharpnesses
+from crosslens.search.pairs import Pairs, near_pairs
+from crosslens.store.filters import known_of
+from crosslens.store.vectors import Matrix
+from crosslens.types import Hit
 
-Kind = Literal["identical", "re-encoded", "similar"]
+Kind = Literal["identical", "re-encoded", "burst", "similar"]
+OnProgress = Callable[[int, int], None]
 
 # Below this cosine two files are not looked at as one picture re-encoded.
 _REENCODED_COSINE = 0.85
-# Bits of 64 in which the small pictures of one picture, saved twice, may differ.
-_MOST_BITS = 8
-# Of 255, by which their mean colours may.
-_MOST_COLOUR = 10
-_SIDE = 8
-_NEIGHBOURS = 32
-_BLOCK = 4096
+# Two frames of one scene, one of them shaken, reach 0.83 and more, four of 1,000 other pairs reach 0.8
+# (benchmarks/duplicates.py).
+_BURST_COSINE = 0.8
+# A picture is held against so many that were taken next: enough for a burst, and no work without end where
+# a camera without a clock gives all its pictures one time.
+_NEXT = 64
+# Pairs whose vectors are held at once.
+_PAIRS = 4096
+# Pictures are as sharp as the sharpest from this part of its sharpness on.
+_AS_SHARP = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,97 +65,103 @@ class Cluster:
 
 
 def find_duplicates(
-    library: Library, similar: float | None = None, on_progress: Callable[[int, int], None] | None = None
+    library: Library,
+    similar: float | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    burst: float | None = None,
 ) -> list[Cluster]:
     """Clusters of pictures, those that free most first.
 
     similar: cosine in (0, 1] from which pictures that are not the same count as similar; None: none do.
-    on_progress(done, all): is told how many pictures were compared. Pictures whose files are not there now
-    are compared by what the library knows, so they can be identical or similar.
+    burst: seconds within which pictures of one camera were taken that count as a burst if they are near by
+    meaning; None: none do. Only what EXIF says of the time counts.
+    on_progress(done, all): is told how many pictures were compared, then how many files looked at. Pictures
+    whose files are not there now are compared by what the library knows, so they cannot be re-encoded.
     Raises InputError, LibraryNotFoundError.
     """
-    least = _REENCODED_COSINE
-    if similar is not None:
-        if not 0 < number("similar", similar) <= 1:
-            raise InputError(f"similar is {similar}", "Wanted a cosine above 0, at most 1")
-        least = min(least, similar)
+    if similar is not None and not 0 < number("similar", similar) <= 1:
+        raise InputError(f"similar is {similar}", "Wanted a cosine above 0, at most 1")
+    if burst is not None and not (number("burst", burst) >= 0 and isfinite(burst)):
+        raise InputError(f"burst is {burst}", "Wanted a number of seconds")
     items = {item.id: item for item in library.items() if item.text is None}
-    small = _Small(items)
-    found: dict[Kind, _Groups] = {"identical": _Groups(), "re-encoded": _Groups(), "similar": _Groups()}
+    found = {kind: _Groups() for kind in _wanted(similar, burst)}
     for group in library.same_content():
-        for other in group[1:]:
-            for groups in found.values():
-                groups.join(group[0], other)
-    for one, other, cosine in _near(library, least, on_progress):
-        if one not in items or other not in items:
-            continue
-        if cosine >= _REENCODED_COSINE and small.agree(one, other):
-            found["re-encoded"].join(one, other)
-            found["similar"].join(one, other)
-        elif similar is not None and cosine >= similar:
-            found["similar"].join(one, other)
-    return _clusters(items, found, ("similar",) if similar is not None else ())
-
-
-def _near(
-    library: Library, least: float, on_progress: Callable[[int, int], None] | None
-) -> Iterator[tuple[int, int, float]]:
-    """Pairs of items (smaller id first) whose cosine is at least this, from each one's nearest."""
+        _join(found, "identical", ((group[0], other) for other in group[1:]))
     matrix = library.matrix("image")
-    count = len(matrix.ids)
-    for start in range(0, count, _BLOCK):
-        rows = range(start, min(start + _BLOCK, count))
-        block: Float32 = matrix.index.reconstruct_n(start, len(rows))
-        cosines, neighbours = matrix.index.search(block, min(_NEIGHBOURS, count))
-        yield from _pairs(matrix.ids, rows, cosines, neighbours, least)
+    near = _near(matrix, items, min(_REENCODED_COSINE, similar or 1.0), on_progress)
+    _join(found, "re-encoded", _reencoded(items, near, on_progress))
+    if burst is not None:
+        _join(found, "burst", _bursts(library, matrix, items, burst))
+    if similar is not None:
+        close = near.where(near.cosine >= similar)
+        _join(found, "similar", zip(close.one.tolist(), close.other.tolist(), strict=True))
+    return _clusters(items, found)
+
+
+def _wanted(similar: float | None, burst: float | None) -> tuple[Kind, ...]:
+    """Kinds to look for, the strongest first."""
+    bursts: tuple[Kind, ...] = () if burst is None else ("burst",)
+    similars: tuple[Kind, ...] = () if similar is None else ("similar",)
+    return ("identical", "re-encoded", *bursts, *similars)
+
+
+def _join(found: dict[Kind, _Groups], kind: Kind, pairs: Iterable[tuple[int, int]]) -> None:
+    """Join pairs of a kind, which are of every weaker kind too."""
+    kinds = list(found)
+    for one, other in pairs:
+        for weaker in kinds[kinds.index(kind) :]:
+            found[weaker].join(one, other)
+
+
+def _near(matrix: Matrix, items: dict[int, Hit], least: float, on_progress: OnProgress | None) -> Pairs:
+    """Pairs of items (smaller id first) whose cosine is at least this."""
+    ids, found = np.asarray(matrix.ids), [Pairs.none()]
+    for share, rows in near_pairs(matrix.index, least):
+        found.append(Pairs(ids[rows.one], ids[rows.other], rows.cosine))
         if on_progress:
-            on_progress(rows.stop, count)
+            on_progress(round(share * len(ids)), len(ids))
+    near = Pairs.all_of(found)
+    here = np.fromiter(items, np.int64, len(items))
+    return near.where(np.isin(near.one, here) & np.isin(near.other, here))
 
 
-def _pairs(
-    ids: Int64, rows: range, cosines: Float32, neighbours: Int64, least: float
-) -> Iterator[tuple[int, int, float]]:
-    for line, place in zip(*np.nonzero(cosines >= least), strict=True):
-        row, other = rows[int(line)], int(neighbours[line, place])
-        if other > row:
-            yield int(ids[row]), int(ids[other]), float(cosines[line, place])
+def _reencoded(
+    items: dict[int, Hit], near: Pairs, on_progress: OnProgress | None
+) -> Iterator[tuple[int, int]]:
+    """Pairs of items whose small pictures agree."""
+    near = near.where(near.cosine >= _REENCODED_COSINE)
+    likeness = Likeness({number: item.path for number, item in items.items()})
+    likeness.look(np.union1d(near.one, near.other).tolist(), on_progress)
+    same = near.where(likeness.agree(near.one, near.other))
+    return zip(same.one.tolist(), same.other.tolist(), strict=True)
 
 
-class _Small:
-    """Small pictures of files, made when asked for."""
-
-    def __init__(self, items: dict[int, Hit]) -> None:
-        self._items = items
-        self._known: dict[int, tuple[NDArray[np.bool_], NDArray[np.float64]] | None] = {}
-
-    def agree(self, one: int, other: int) -> bool:
-        """Whether two files show the same picture; False where one cannot be read."""
-        first, second = self._look(one), self._look(other)
-        if first is None or second is None:
-            return False
-        bits, colours = int((first[0] != second[0]).sum()), np.abs(first[1] - second[1]).max()
-        return bits <= _MOST_BITS and bool(colours <= _MOST_COLOUR)
-
-    def _look(self, item: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-        if item not in self._known:
-            self._known[item] = _small(self._items[item].path)
-        return self._known[item]
-
-
-def _small(path: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
-    """(difference hash, mean colour): 64 bits, each whether a pixel of 9 × 8 is darker than the next.
-
-    Source: N. Krawetz, Kind of like that, 2013. It knows nothing of pictures without detail, colour does.
-    """
-    if not os.path.isfile(path):
-        return None
-    try:
-        image = decode(path, path, shrink_to=4 * _SIDE).image
-    except ImageError:
-        return None
-    small = image.resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)
-    grey = np.asarray(small.convert("L"), dtype=np.int16)
-    return (grey[:, 1:] > grey[:, :-1]).ravel(), np.asarray(small, np.float64).mean(axis=(0, 1))
+def _bursts(
+    library: Library, matrix: Matrix, items: dict[int, Hit], seconds: float
+) -> Iterator[tuple[int, int]]:
+    """Pairs of items that one camera took within seconds, and that are near by meaning."""
+    rows = {int(item): row for row, item in enumerate(matrix.ids) if int(item) in items}
+    known = known_of(library._existing(), list(rows))
+    taken = sorted(
+        (datetime.fromisoformat(facts.taken), items[item].path, item)
+        for item, facts in known.items()
+        if facts.taken is not None
+    )
+    pairs: list[tuple[int, int]] = []
+    for place, (time, _, one) in enumerate(taken):
+        for later, _, other in islice(taken, place + 1, place + 1 + _NEXT):
+            if (later - time).total_seconds() > seconds:
+                break
+            if known[one].camera == known[other].camera:
+                pairs.append((one, other))
+    for start in range(0, len(pairs), _PAIRS):
+        some = pairs[start : start + _PAIRS]
+        ones, others = (
+            matrix.index.reconstruct_batch(np.array([rows[pair[side]] for pair in some])) for side in (0, 1)
+        )
+        near = np.einsum("nd,nd->n", ones, others) >= _BURST_COSINE
+        yield from (pair for pair, is_near in zip(some, near, strict=True) if is_near)
 
 
 class _Groups:
@@ -173,24 +187,35 @@ class _Groups:
         return number
 
 
-def _clusters(items: dict[int, Hit], found: dict[Kind, _Groups], also: Sequence[Kind]) -> list[Cluster]:
+def _clusters(items: dict[int, Hit], found: dict[Kind, _Groups]) -> list[Cluster]:
     """Every group under the strongest kind that has exactly these members."""
-    clusters: dict[frozenset[int], Cluster] = {}
-    kinds: tuple[Kind, ...] = ("identical", "re-encoded", *also)
-    for kind in kinds:
-        for group in found[kind].all():
+    kinds: dict[frozenset[int], Kind] = {}
+    for kind, groups in found.items():
+        for group in groups.all():
             members = frozenset(item for item in group if item in items)
-            if len(members) > 1 and members not in clusters:
-                clusters[members] = _cluster(kind, [items[number] for number in sorted(members)])
-    weaker = [members for members in clusters if any(members < other for other in clusters)]
-    for members in weaker:  # what is part of a larger cluster is said there
-        del clusters[members]
-    return sorted(clusters.values(), key=lambda cluster: (-cluster.freed, cluster.keep.path))
+            if len(members) > 1:
+                kinds.setdefault(members, kind)
+    # What is part of a larger cluster is said there: the groups of a kind are parts of those of the weaker.
+    largest: dict[int, frozenset[int]] = {}
+    for members in sorted(kinds, key=len):
+        largest |= dict.fromkeys(members, members)
+    clusters = [
+        _cluster(kinds[members], [items[item] for item in sorted(members)])
+        for members in set(largest.values())
+    ]
+    return sorted(clusters, key=lambda cluster: (-cluster.freed, cluster.keep.path))
 
 
 def _cluster(kind: Kind, items: list[Hit]) -> Cluster:
-    def worth(item: Hit) -> tuple[bool, int, int, float, int, str]:
-        return (item.online, item.width * item.height, item.size, -item.modified, -len(item.path), item.path)
+    sharpness = _sharpness(items) if kind == "burst" else {}
+    sharpest = max(sharpness.values(), default=0.0)
+
+    def is_sharp(item: Hit) -> bool:
+        return sharpness.get(item.id, 0.0) >= _AS_SHARP * sharpest
+
+    def worth(item: Hit) -> tuple[bool, int, bool, int, float, int, str]:
+        size = item.width * item.height
+        return (item.online, size, is_sharp(item), item.size, -item.modified, -len(item.path), item.path)
 
     ranked = sorted(items, key=worth, reverse=True)
     best, next_best = ranked[:2]
@@ -198,6 +223,9 @@ def _cluster(kind: Kind, items: list[Hit]) -> Cluster:
         reason = "the only one whose file is there"
     elif best.width * best.height != next_best.width * next_best.height:
         reason = f"most pixels, {best.width} × {best.height}"
+    elif is_sharp(best) != is_sharp(next_best):
+        others = sorted(sharpness.values())[:-1]
+        reason = f"the sharpest, {sharpest:,.0f}; the next {others[-1]:,.0f}"
     elif best.size != next_best.size:
         reason = f"largest file, {best.size:,} bytes"
     elif best.modified != next_best.modified:
@@ -205,3 +233,11 @@ def _cluster(kind: Kind, items: list[Hit]) -> Cluster:
     else:
         reason = "the shortest path"
     return Cluster(kind, tuple(ranked), reason)
+
+
+def _sharpness(items: list[Hit]) -> dict[int, float]:
+    """How sharp those are, by id, that have the most pixels; others come after them anyway."""
+    most = max((item.online, item.width * item.height) for item in items)
+    rivals = [item for item in items if (item.online, item.width * item.height) == most]
+    found = sharpnesses([item.path for item in rivals])
+    return {item.id: sharp for item, sharp in zip(rivals, found, strict=True)}

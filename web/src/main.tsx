@@ -14,7 +14,9 @@ applySettings();
 startRouting();
 watchConnection();
 void refreshSession();
-render(<App />, document.getElementById("app")!);
+const app = document.getElementById("app")!;
+app.replaceChildren();
+render(<App />, app);
 
 addEventListener("keydown", (event) => {
   const isTyping = (event.target as HTMLElement).matches?.("input, textarea, select");

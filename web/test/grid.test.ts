@@ -75,6 +75,13 @@ describe("rows", () => {
     expect(blocks(dated, "year", null).map((block) => block.heading!.text)).toEqual(["2024", "No date"]);
   });
 
+  it("are told apart where pages are arranged one by one", () => {
+    const found = blocks(hits.slice(0, 25), "date", null, 10);
+    expect(found.map((block) => [block.first, block.last, block.heading?.text ?? ""])).toEqual([
+      [0, 10, ""], [10, 10, "Results 11 to 20 by score"], [10, 20, ""], [20, 20, "Results 21 to 25 by score"], [20, 25, ""],
+    ]);
+  });
+
   it("are found by the results in them, headings or not", () => {
     const dated = Array.from({ length: 300 }, (_, at) => hit(at, `2024-01-${String(28 - Math.floor(at / 11)).padStart(2, "0")}T10:00:00`));
     const { rows } = layout(dated, blocks(dated, "day", null), wish);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { apply, complete, merged } from "../src/query/complete";
-import { hasTerms, join, lift, split, spoken, withItem } from "../src/query/edit";
+import { hasTerms, join, lift, split, spoken, wantsSomething, withItem } from "../src/query/edit";
 import { parse } from "../src/query/parse";
 
 const kinds = (text: string) => parse(text).map((part) => `${part.kind} ${part.value}`);
@@ -51,7 +51,7 @@ describe("chips", () => {
 
   it("are read aloud in words", () => {
     expect(parse("-ext:heic -people 2*~photos:1").map(spoken)).toEqual([
-      "not ext: heic", "away from people", "picture photos:1, weight 2",
+      "not ext heic", "away from people", "picture photos:1, weight 2",
     ]);
   });
 });
@@ -61,6 +61,10 @@ describe("likes", () => {
     expect(withItem("dog", "photos:3", "more")).toBe("dog ~photos:3");
     expect(withItem("dog ~photos:3", "photos:3", "less")).toBe("dog -0.2*~photos:3");
     expect(withItem("dog", "my photos:3", "without")).toBe('dog -~"my photos:3"');
+  });
+
+  it("tell what is wanted from what is pushed away", () => {
+    expect([wantsSomething("-~photos:1 ext:jpg"), wantsSomething("-cat dog")]).toEqual([false, true]);
   });
 
   it("tell a search from a list", () => {

@@ -12,8 +12,9 @@ import threading
 import webbrowser
 from dataclasses import fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Optional, cast
+from typing import TYPE_CHECKING, Annotated, Any, Optional, cast
 
 import typer
 
@@ -29,6 +30,9 @@ from crosslens.remembered import matcher_of, remembered
 from crosslens.serve.access import Keys, Scope
 from crosslens.serve.config import DEFAULT_PORT, RequestLimits, ServeConfig
 from crosslens.store.targets import models_of
+
+if TYPE_CHECKING:
+    from crosslens.serve.service import Service
 
 _GRACE_SECONDS = 20
 _LIMIT = re.compile(r"(\w+)=(\d{1,15}(?:\.\d{1,3})?)([a-z]*)", re.IGNORECASE)
@@ -224,19 +228,18 @@ def run_service(config: ServeConfig, log_level: str, *, show_page: bool) -> None
     except ImportError as error:
         raise MissingExtraError("fastapi", "serve") from error
     app = create_app(config, chosen_matcher(config))
-    shelf = app.state.service.shelf
+    service = app.state.service
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                _say_where(config, self.servers[0].sockets[0].getsockname()[1], show_page=show_page)
-                for book in shelf.books():
-                    stats = book.stats()
-                    typer.echo(f"  {book.name}: {stats.items:,} items" if stats else f"  {book.name}: empty")
+                port = self.servers[0].sockets[0].getsockname()[1]
+                say = partial(_say_where, service, address_of(config, port), show_page=show_page)
+                threading.Thread(target=say, daemon=True).start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.service.stopping.set()  # streams end, which would else be waited for
+            service.stopping.set()  # streams end, which would else be waited for
             await super().shutdown(sockets)
 
     how = uvicorn.Config(
@@ -257,13 +260,22 @@ def run_service(config: ServeConfig, log_level: str, *, show_page: bool) -> None
         raise SystemExit(143 if Terminated.arrived else 130) from interrupt
 
 
-def _say_where(config: ServeConfig, port: int, *, show_page: bool) -> None:
+def address_of(config: ServeConfig, port: int) -> str:
+    """Where a browser on this machine finds the service."""
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (told apart, not listened on)
     host = everywhere.get(config.host) or (f"[{config.host}]" if ":" in config.host else config.host)
-    address = f"http://{host}:{port}"
+    return f"http://{host}:{port}"
+
+
+def _say_where(service: Service, address: str, *, show_page: bool) -> None:
+    """Once the model is warm."""
+    service.ready.wait()
     typer.echo(f"crosslens is at {address}")
+    for book in service.shelf.books():
+        stats = book.stats()
+        typer.echo(f"  {book.name}: {stats.items:,} items" if stats else f"  {book.name}: empty")
     if show_page:
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        webbrowser.open(address)
 
 
 def _start_logs(level: str, *, access: bool) -> None:

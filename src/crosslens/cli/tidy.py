@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from crosslens.cli.common import watched
-from crosslens.cli.hitview import printable
+from crosslens.cli.hitview import hit_fields, printable
 from crosslens.cli.render import Output
 from crosslens.duplicates import Cluster, find_duplicates
 from crosslens.library import Library
+from crosslens.plans import check_plan, plan_lines, plan_summary, write_plan
 from crosslens.types import Progress
 
 _NOTHING_KEPT = "nothing was found out"
@@ -23,7 +22,15 @@ _NOTHING_KEPT = "nothing was found out"
 def duplicates(
     similar: Annotated[
         Optional[float],  # noqa: UP045 (typer reads annotations at run time)
-        typer.Option(help="Pictures from this cosine on, too, that are not the same: 0.9 finds bursts."),
+        typer.Option(metavar="COSINE", help="Pictures from this cosine on, too, that are not the same."),
+    ] = None,
+    burst: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(metavar="SECONDS", help="Pictures of one scene, too, taken within so many seconds."),
+    ] = None,
+    plan: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write the plan into a new file: text, or JSON for .json."),
     ] = None,
     library: Annotated[
         Optional[Path],  # noqa: UP045
@@ -32,28 +39,28 @@ def duplicates(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Find pictures that are the same or nearly so, and say which to keep. Nothing is deleted."""
+    if plan is not None:
+        check_plan(plan)
     with (
         Library.open(library) as opened,
         watched(Output(json=as_json), "comparing", _NOTHING_KEPT) as progress,
     ):
         clusters = find_duplicates(
-            opened, similar, lambda done, total: progress.update(Progress(done, total, 0, done))
+            opened, similar, lambda done, total: progress.update(Progress(done, total, 0, done)), burst=burst
         )
+    if plan is not None:
+        write_plan(plan, clusters)
     if as_json:
-        rows = [{**asdict(cluster), "keep": cluster.keep.id, "freed": cluster.freed} for cluster in clusters]
-        typer.echo(json.dumps({"clusters": rows}))
+        typer.echo(json.dumps({"clusters": [_fields(cluster) for cluster in clusters]}))
         return
-    for line in _plan(clusters):
+    for line in plan_lines(clusters) if plan is None else [plan_summary(clusters), f"the plan is in {plan}"]:
         typer.echo(printable(line))
 
 
-def _plan(clusters: Sequence[Cluster]) -> list[str]:
-    lines = []
-    for cluster in clusters:
-        lines.append(f"{cluster.kind}: {len(cluster.items)} pictures")
-        lines.append(f"  keep   {cluster.keep.path}  ({cluster.reason})")
-        lines += [f"  spare  {item.path}" for item in cluster.items[1:]]
-    freed, spare = sum(c.freed for c in clusters), sum(len(c.items) - 1 for c in clusters)
-    summary = f"{len(clusters):,} clusters; {spare:,} pictures could go, {freed / 1e6:,.1f} MB"
-    lines.append(f"{summary}. Nothing was deleted")
-    return lines
+def _fields(cluster: Cluster) -> dict[str, Any]:
+    """A cluster for programs; its items have no score."""
+    items = [
+        {name: value for name, value in hit_fields(item).items() if name != "score"} for item in cluster.items
+    ]
+    facts = {"keep": cluster.keep.id, "freed": cluster.freed, "reason": cluster.reason}
+    return {"kind": cluster.kind, "items": items, **facts}

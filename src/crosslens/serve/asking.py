@@ -13,9 +13,9 @@ from crosslens.querying import Asked
 from crosslens.search.language import Filter, Phrase, Picture, Query, parse
 from crosslens.search.query import Term
 from crosslens.serve import schemas
+from crosslens.serve.book import Book
 from crosslens.serve.problems import Problem, invalid
 from crosslens.serve.service import Service
-from crosslens.serve.shelf import Book
 from crosslens.store.filters import vector_of
 from crosslens.types import Float32
 from crosslens.view import View

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from crosslens.conditions import quoted_if_needed
 from crosslens.search.values import CONDITIONS, WITHOUT_VALUE
-from crosslens.serve.shelf import Book
+from crosslens.serve.book import Book
 from crosslens.store.catalog import Catalog
 from crosslens.store.details import cameras, endings, years
 from crosslens.store.words import tag_counts

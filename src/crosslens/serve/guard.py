@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
@@ -23,7 +23,7 @@ from crosslens.serve.access import Scope, check_host, check_origin, sent_key
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.forms import wrong_members
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.problems import MEDIA_TYPE, Overloaded, Problem, problem_of, too_large
+from crosslens.serve.problems import MEDIA_TYPE, Overloaded, Problem, invalid, problem_of, too_large
 from crosslens.serve.service import Service, service_of
 
 access_log = logging.getLogger("crosslens.access")
@@ -93,7 +93,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        request.state.id = secrets.token_hex(8)
+        # No secret; asking the system for one lets go of Python's lock, and has to wait for it.
+        request.state.id = f"{random.getrandbits(64):016x}"
         status, started = 500, time.perf_counter()
 
         async def answer(message: Message) -> None:
@@ -184,14 +185,16 @@ def handle_problems(app: FastAPI, service: Service) -> None:
         return problem_response(request, problem)
 
     # Named one by one: what only Exception stands for is logged with its trace by whoever runs the app.
-    kinds = (Exception, HTTPException, RequestValidationError, Problem, Overloaded, CrosslensError)
-    for kind in kinds:
+    kinds = (HTTPException, RequestValidationError, ClientDisconnect, Problem, Overloaded, CrosslensError)
+    for kind in (Exception, *kinds):
         app.add_exception_handler(kind, answer)
 
 
 def _problem(error: Any) -> Problem:
     if isinstance(error, RequestValidationError):
         return wrong_members(error.errors())
+    if isinstance(error, ClientDisconnect):  # nobody reads it
+        return invalid("the connection was closed before the request was whole")
     if isinstance(error, HTTPException):
         code, title = _TITLES.get(error.status_code, (f"http_{error.status_code}", "This was refused"))
         headers = dict(error.headers or {})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from crosslens.serve.shelf import Book
+from crosslens.serve.book import Book
 from crosslens.store.details import Details, details_of
 from crosslens.store.paths import ADDED
 from crosslens.types import Hit

@@ -20,10 +20,10 @@ from crosslens.decode import decode
 from crosslens.errors import ImageError, LibraryError
 from crosslens.indexing import IndexRun
 from crosslens.read import has_image_name
+from crosslens.serve.book import Book
 from crosslens.serve.config import RequestLimits
 from crosslens.serve.jobs import CancelledError, Job, Jobs, Task, fill
 from crosslens.serve.problems import Problem, too_large
-from crosslens.serve.shelf import Book
 from crosslens.serve.uploads import Arrived, Incoming, accepted, arrived_in, clean, folder_in, safe_name
 from crosslens.store.details import files_of, paths_with
 from crosslens.types import Failure

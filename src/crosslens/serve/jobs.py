@@ -22,9 +22,9 @@ from crosslens.changes import Changes
 from crosslens.errors import LibraryBusyError
 from crosslens.indexing import IndexRun
 from crosslens.matcher import Matcher
+from crosslens.serve.book import Book
 from crosslens.serve.metrics import Metrics
 from crosslens.serve.problems import Problem, problem_of
-from crosslens.serve.shelf import Book
 from crosslens.store.catalog import Catalog
 from crosslens.types import IndexReport, Progress
 

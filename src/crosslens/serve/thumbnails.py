@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from crosslens.decode import Limits, decode
+from crosslens.serve.book import Book
 from crosslens.serve.problems import Problem
-from crosslens.serve.shelf import Book
 from crosslens.store.details import details_of
 from crosslens.store.paths import ADDED
 

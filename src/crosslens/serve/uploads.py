@@ -32,7 +32,6 @@ from crosslens.store.schema import explained
 INCOMING, ACCEPTED = ".incoming", ".accepted"
 NAMES, FOLDER = "names.json", "folder.json"
 _LONGEST_NAME = 200  # bytes; file systems take 255, and a number may follow
-_LARGEST_HEADERS = 1 << 14
 _OLD_SECONDS = 3600
 
 
@@ -135,7 +134,7 @@ class FormReader:
         self._incoming = incoming
         self._is_file = False
         self._headers: dict[bytes, bytes] = {}
-        self._header, self._value, self._length = b"", b"", 0
+        self._header = self._value = b""
         self._whole = False
         callbacks: Any = {
             "on_part_begin": self._begin,
@@ -164,20 +163,13 @@ class FormReader:
             raise invalid("there is no file in the form", "Send one or several, each with its name")
 
     def _begin(self) -> None:
-        self._headers, self._length, self._is_file = {}, 0, False
+        self._headers, self._is_file = {}, False
 
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
-        self._count(end - start)
 
     def _content(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
-        self._count(end - start)
-
-    def _count(self, length: int) -> None:
-        self._length += length
-        if self._length > _LARGEST_HEADERS:
-            raise too_large(f"the headers of a file have more than {_LARGEST_HEADERS:,} bytes")
 
     def _header_ends(self) -> None:
         self._headers[self._header.lower()] = self._value

@@ -43,8 +43,13 @@ export function Grid({ hits, blocks, label, onEnd }: Props) {
     if (!row || !box.current) return;
     setCurrent(index);
     bringIntoView(box.current, row);
-    // The tile may have to be drawn first.
-    afterDrawing(() => box.current?.querySelector<HTMLElement>(`[data-tile="${index}"]`)?.focus({ preventScroll: true }));
+    const focusTile = () => {
+      const tile = box.current?.querySelector<HTMLElement>(`[data-tile="${index}"]`);
+      tile?.focus({ preventScroll: true });
+      return tile;
+    };
+    // At once, so that the next key finds it; or when it has been drawn.
+    if (!focusTile()) afterDrawing(focusTile);
   };
   const onKey = (event: KeyboardEvent) => {
     const at = tileOf(event.target);
@@ -138,7 +143,7 @@ function tileOf(target: EventTarget | null): number | null {
   return tile ? Number(tile.dataset["tile"]) : null;
 }
 
-const afterDrawing = (act: () => void): void => void requestAnimationFrame(() => requestAnimationFrame(act));
+const afterDrawing = (act: () => unknown): void => void requestAnimationFrame(() => requestAnimationFrame(act));
 
 function bringIntoView(box: HTMLElement, row: Row): void {
   const top = box.getBoundingClientRect().top + row.top;

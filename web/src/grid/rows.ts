@@ -35,13 +35,25 @@ export function layout(hits: readonly Hit[], blocks: readonly Block[], wish: Wis
 }
 
 /** Where results are parted: at days, months or years, or where relevance ends. */
-export function blocks(hits: readonly Hit[], arrange: Arrange, relevanceEnds: number | null): Block[] {
+export function blocks(hits: readonly Hit[], arrange: Arrange, relevanceEnds: number | null, page = Infinity): Block[] {
+  if (hits.length > page) return byPage(hits, arrange, page);
   if (arrange === "day" || arrange === "month" || arrange === "year") return byDate(hits, arrange);
   const all = { first: 0, last: hits.length, heading: null };
   if (arrange !== "score" || relevanceEnds === null || relevanceEnds >= hits.length) return hits.length ? [all] : [];
   const detail = relevanceEnds ? "What follows is only the nearest of the rest" : "Nothing seems to be meant; these are only the nearest";
   const rest = { first: relevanceEnds, last: hits.length, heading: { text: "Relevance ends here", detail, isEnd: true } };
   return relevanceEnds ? [{ ...all, last: relevanceEnds }, rest] : [rest];
+}
+
+/** Pages that are arranged one by one are told apart, or dates would seem to begin anew. */
+function byPage(hits: readonly Hit[], arrange: Arrange, page: number): Block[] {
+  const found: Block[] = [];
+  for (let first = 0; first < hits.length; first += page) {
+    const text = `Results ${first + 1} to ${Math.min(first + page, hits.length)} by score`;
+    if (first) found.push({ first, last: first, heading: { text, detail: "arranged for themselves", isEnd: true } });
+    for (const block of blocks(hits.slice(first, first + page), arrange, null)) found.push({ ...block, first: first + block.first, last: first + block.last });
+  }
+  return found;
 }
 
 function byDate(hits: readonly Hit[], by: "day" | "month" | "year"): Block[] {

@@ -17,23 +17,29 @@ interface Props {
   fast: boolean;
 }
 
-/** Pictures that were shown are in the browser's cache, so they need not wait for the scrolling to settle. */
+/** Pictures that were shown are in the browser's cache; others that only fly by are not worth fetching. */
 const seen = new Set<string>();
 
 export function Tile({ hit, hits, index, width, height, isChosen, isCurrent, fast }: Props) {
   const path = thumbPath(hit.item, sizeFor(Math.max(width, height)), hit.version);
-  const shows = !fast || seen.has(path);
-  if (shows) seen.add(path);
+  if (fast && !isCurrent && !seen.has(path)) return <div class="tile" role="gridcell" style={{ width: `${width}px` }}><span class="tile-open" /></div>;
+  seen.add(path);
   const stop = isCurrent ? 0 : -1;
   const choose = (event: MouseEvent) => (event.shiftKey ? chooseTo(hits, index) : toggle(hits, index));
   const press = (event: MouseEvent) => (event.shiftKey || event.ctrlKey || event.metaKey ? choose(event) : openItem(hit));
   return (
     <div class={`tile ${isChosen ? "chosen" : ""} ${hit.online ? "" : "offline"}`} role="gridcell" aria-selected={isChosen} style={{ width: `${width}px` }}>
-      <button class="tile-open" data-tile={index} tabIndex={stop} aria-label={spokenHit(hit)} onClick={press}>
-        {hit.kind === "text" ? <span class="tile-text">{hit.text}</span> : <Thumb key={path} path={shows ? path : null} alt="" />}
+      <button class="tile-open" data-tile={index} tabIndex={stop} onClick={press}>
+        {hit.kind === "text" ? <span class="tile-text">{hit.text}</span> : <Thumb key={path} path={path} alt="" />}
         <span class="tile-facts">
           <span class="tile-name">{hit.name}</span>
-          {hit.score !== null && <span class="tile-score">{score(hit.score)}{hit.relevance !== null && <i> {percent(hit.relevance)}</i>}</span>}
+          {hit.caption && <span class="hidden">{hit.caption}</span>}
+          {hit.score !== null && (
+            <span class="tile-score">
+              <span class="hidden">score </span>{score(hit.score)}
+              {hit.relevance !== null && <i><span class="hidden">relevance </span>{percent(hit.relevance)}</i>}
+            </span>
+          )}
         </span>
       </button>
       <button class="tile-choose" tabIndex={stop} role="checkbox" aria-checked={isChosen} aria-label={`Select ${hit.name}`} onClick={choose}>
@@ -52,11 +58,3 @@ const SIZES = [128, 256, 512, 1024];
 
 /** The smallest thumbnail that is sharp on this screen. */
 export const sizeFor = (pixels: number): number => SIZES.find((size) => size >= pixels * Math.min(2, devicePixelRatio) * 0.8) ?? 1024;
-
-function spokenHit(hit: Hit): string {
-  const facts = [hit.kind === "text" ? hit.text : hit.name, hit.caption];
-  if (hit.score !== null) facts.push(`score ${score(hit.score)}`);
-  if (hit.relevance !== null) facts.push(`relevance ${percent(hit.relevance)}`);
-  if (!hit.online) facts.push("offline");
-  return facts.filter(Boolean).join(", ");
-}

@@ -41,12 +41,15 @@ export function withItem(query: string, item: string, liking: Liking): string {
   return [...others.map((part) => part.raw), `${OPERATORS[liking]}~${reference}`].join(" ");
 }
 
+/** Whether something is wanted, and not only something else pushed away. */
+export const wantsSomething = (query: string): boolean => parse(query).some((part) => part.kind !== "filter" && !part.away);
+
 /** Whether something is looked for, so that results have scores; filters alone only list. */
 export const hasTerms = (query: string): boolean => parse(query).some((part) => part.kind !== "filter");
 
 /** What a chip says aloud. */
 export function spoken(part: Part): string {
-  if (part.kind === "filter") return `${part.away ? "not " : ""}${part.name}${part.value ? `: ${part.value}` : ""}`;
+  if (part.kind === "filter") return `${part.away ? "not " : ""}${part.name}${part.value ? ` ${part.value}` : ""}`;
   const what = part.kind === "picture" ? `picture ${part.value}` : part.value;
   const weight = part.weight === null ? "" : `, weight ${part.weight}`;
   return `${part.away ? "away from " : ""}${what}${weight}`;

@@ -1,6 +1,7 @@
 import { itemPath, send } from "../api/client";
 import type { Hit } from "../api/types";
-import { withItem, type Liking } from "../query/edit";
+import { wantsSomething, withItem, type Liking } from "../query/edit";
+import { attachments } from "../state/attachments";
 import { go, place } from "../state/place";
 import { save } from "../state/selection";
 import { announce, copy, note } from "../ui/said";
@@ -9,7 +10,12 @@ import type { Choice } from "../ui/menu";
 export const openItem = (hit: Hit): void => go({ item: hit.item });
 
 function like(hit: Hit, liking: Liking): void {
-  go({ view: "search", name: "", query: withItem(place.get().query, hit.item, liking), item: null });
+  const { query, pictures } = place.get();
+  const next = withItem(query, hit.item, liking);
+  if (!wantsSomething(next) && !pictures.some((id) => attachments.get().all[id]?.away === false)) {
+    return note("Say first what you look for; then this can be taken away from it");
+  }
+  go({ view: "search", name: "", query: next, item: null });
   scrollTo(0, 0);
   announce(`Searching ${{ more: "more like", less: "less like", without: "without" }[liking]} ${hit.name}`);
 }

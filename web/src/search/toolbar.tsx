@@ -6,6 +6,7 @@ import { chooseAll, clearSelection, exportAs, selection } from "../state/selecti
 import { service } from "../state/session";
 import { ROW_HEIGHTS, settings } from "../state/settings";
 import { useStore } from "../state/store";
+import { addHits } from "../workbench/pictures";
 import { Icon } from "../ui/icon";
 
 const ARRANGES: Record<Arrange, string> = {
@@ -90,10 +91,10 @@ export function SelectionBar() {
   return (
     <div class="selection" role="region" aria-label="Selection">
       <b>{count(chosen.size)} selected</b>
-      {view === "search" && <button class="quiet" onClick={() => chooseAll(hits)}>Select all {count(hits.length)}</button>}
+      {view === "search" && hits.length > 0 && <button class="quiet" onClick={() => chooseAll(hits)}>Select all {count(hits.length)}</button>}
       <button onClick={() => exportAs("json", all)}>JSON</button>
       <button onClick={() => exportAs("csv", all)}>CSV</button>
-      <button class="quiet" onClick={() => go({ view: "workbench", name: "matrix" })}>Compare</button>
+      <button class="quiet" onClick={() => (addHits(all), go({ view: "workbench", name: "matrix" }))}>Compare</button>
       <button class="quiet round" aria-label="Clear the selection" onClick={clearSelection}><Icon name="close" /></button>
     </div>
   );

@@ -12,6 +12,8 @@ export const jobs = createStore<{ all: Record<string, Job>; order: string[] }>({
 const followed = new Set<string>();
 const RETRY_MS = 2000;
 const REFRESH_MS = 1500;
+// The service tells counts that are up to two seconds old.
+const SETTLED_MS = 2500;
 
 export const isOver = (job: Job): boolean => job.state === "done" || job.state === "failed" || job.state === "cancelled";
 
@@ -44,6 +46,7 @@ async function followJob(id: string): Promise<void> {
     const job = jobs.get().all[id]!;
     if (isOver(job)) {
       announce(`${job.library}: ${job.state}, ${job.done} added, ${job.failures.length} failed`);
+      setTimeout(() => void refreshLibraries(), SETTLED_MS);
       return refreshLibraries();
     }
     if (!now && connection.get().reachable) return; // the service knows nothing of it any more

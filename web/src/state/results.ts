@@ -9,7 +9,7 @@ import { createStore } from "./store";
 export const MOST = 10_000;
 const PAGE = 200;
 // Beside words the service arranges what it found best page by page, so pages that are arranged are large.
-const ARRANGED_PAGE = 1000;
+export const ARRANGED_PAGE = 1000;
 
 interface Results {
   /** What was asked; "" before the first search. */
@@ -69,7 +69,8 @@ async function fetchPage(route: Route, offset: number, signal: AbortSignal): Pro
   } catch (error) {
     if (signal.aborted) return;
     const problem = error instanceof ApiError ? error : new ApiError(0, "failed", "The search failed", String(error), "", null, null);
-    results.set((old) => ({ state: "failed", error: problem, hits: offset ? old.hits : [] }));
+    // Without an answer, what was found before is better than nothing.
+    results.set((old) => ({ state: "failed", error: problem, hits: offset || problem.status === 0 ? old.hits : [] }));
   }
 }
 

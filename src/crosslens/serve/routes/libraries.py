@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from crosslens.duplicates import find_duplicates
 from crosslens.read import has_image_name
 from crosslens.serve import schemas
+from crosslens.serve.book import Book
 from crosslens.serve.guard import scope
 from crosslens.serve.hits import presented
 from crosslens.serve.intake import Intake, check_archive, is_archive, put
@@ -22,7 +23,6 @@ from crosslens.serve.jobs import Task
 from crosslens.serve.plane import Plane, plane_of
 from crosslens.serve.problems import Problem, invalid
 from crosslens.serve.service import Service, service_of
-from crosslens.serve.shelf import Book
 from crosslens.serve.uploads import FormReader, Incoming, accept_folder, safe_name
 from crosslens.store.details import Listing, listed
 from crosslens.store.words import tag_counts
