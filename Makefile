@@ -1,6 +1,7 @@
 # make demo   search real photographs, offline, with the embedded model
 # make test   all tests
 # make check  lint, types and tests
+# make page   build the web page anew (needs Node.js)
 # Each makes the environment it needs in .venv, with the versions in requirements/.
 
 PYTHON ?= python3
@@ -10,17 +11,17 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TESTS ?= tests
 REFERENCE := .venv-reference
 
-.PHONY: demo test soak reference check lint types venv lock benchmarks clean help
+.PHONY: demo test soak page web reference check lint types venv lock benchmarks clean help
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -4
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 venv: $(VENV)/.made-base
 
 demo: $(VENV)/.made-demo
 	$(BIN)/python scripts/demo.py
 
-test: $(VENV)/.made-dev reference
+test: $(VENV)/.made-dev reference web
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
 
 # The kill and fault tests at length; docs/reliability.md keeps the counts.
@@ -28,6 +29,19 @@ soak: $(VENV)/.made-dev
 	CROSSLENS_SOAK_CHANGES=1000 CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 CROSSLENS_SOAK_SECONDS=60 $(BIN)/python -m pytest -s \
 	  tests/test_kill.py tests/test_kill_commands.py tests/test_migrate.py tests/test_upkeep.py \
 	  tests/test_faults.py tests/test_full_disk.py tests/test_network.py tests/test_stress.py tests/test_watch.py
+
+# What the tests of the page need; they are skipped, with the reason, where it cannot be had.
+web:
+	@if ! command -v npm >/dev/null; then echo "no npm: the tests of the page are skipped." \
+	  "On Debian and Ubuntu: apt install nodejs npm chromium"; \
+	elif ! command -v chromium >/dev/null; then echo "no Chromium: the tests of the page in it are skipped." \
+	  "On Debian and Ubuntu: apt install chromium"; fi
+	@if command -v npm >/dev/null && [ ! web/node_modules/.package-lock.json -nt web/package-lock.json ]; then \
+	  npm ci --prefix web --no-audit --no-fund --loglevel=error && touch web/node_modules/.package-lock.json; fi
+	@if command -v npm >/dev/null; then npm test --prefix web --silent; fi
+
+page: web
+	npm run build --prefix web
 
 # Against torch, transformers and open_clip, in an environment of their own: the rest is tested without them.
 reference: $(REFERENCE)/.made
@@ -51,7 +65,7 @@ lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) $(REFERENCE) demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) $(REFERENCE) web/node_modules demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 $(VENV)/.made-base: requirements/base.txt requirements/build.txt pyproject.toml
 	@$(PYTHON) scripts/check_python.py

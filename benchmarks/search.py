@@ -140,7 +140,7 @@ def one_read(matrix: Matrix) -> float:
         return 1000 * float(np.median([once(pool) for _ in range(9)]))
 
 
-def others(rows: np.ndarray, asked: Asked) -> None:
+def others(rows: np.ndarray, asked: Asked, largest: int) -> None:
     def by_numpy(queries: np.ndarray) -> np.ndarray:
         scores = queries @ rows.T
         best = np.argpartition(-scores, K, axis=1)[:, :K]
@@ -152,8 +152,9 @@ def others(rows: np.ndarray, asked: Asked) -> None:
     flat.add(rows)
     build = time.perf_counter() - started
     line("FAISS flat float32, exact", lambda q: flat.search(q, K)[1], asked, build, rows.nbytes)
-    by_usearch(rows, asked)
-    by_lance(rows, asked)
+    if len(rows) <= largest:
+        by_usearch(rows, asked)
+        by_lance(rows, asked)
 
 
 def by_usearch(rows: np.ndarray, asked: Asked) -> None:
@@ -274,6 +275,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 1_000_000])
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument(
+        "--others-up-to", type=int, default=1_000_000, help="rows; usearch and lancedb build for minutes"
+    )
     parser.add_argument("--first-result", type=Path)
     arguments = parser.parse_args()
     if arguments.first_result:
@@ -285,7 +289,7 @@ def main() -> None:
         print(f"\n## {count:,} rows, {CORES} cores\n")
         print("| what | p50 ms | p99 ms | recall@10 like stored | aside | build s | MB beyond the matrix |")
         print("|---|---|---|---|---|---|---|", flush=True)
-        others(rows, asked)
+        others(rows, asked, arguments.others_up_to)
         with tempfile.TemporaryDirectory() as name:
             matrix = write_matrix(Path(name), rows)
             del rows

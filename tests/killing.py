@@ -6,10 +6,13 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from crosslens.store.connection import connect_to_read
 
 T = TypeVar("T")
 
@@ -66,6 +69,21 @@ class Trial:
         status, _ = self.nursery.ask("kill")
         assert status in (0, 9), self.nursery.log.read_text()
         return bool(status == 9)
+
+
+@contextmanager
+def reading(path: Path, patience: float) -> Iterator[sqlite3.Connection]:
+    """A database for queries, for any process; waits so many seconds for one that has it for itself."""
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=patience)
+    try:
+        database.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        database.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        database = connect_to_read(path)  # killed before it was in WAL mode: who comes next undoes it
+    with closing(database):
+        yield database
 
 
 def unless_locked(look: Callable[[], T], otherwise: T) -> T:

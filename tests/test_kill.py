@@ -26,7 +26,7 @@ from crosslens.store.lock import writer_lock
 from crosslens.store.schema import DATABASE
 from crosslens.upkeep import verify_deep
 from crosslens.verify import verify
-from killing import Nursery, Trial, unless_locked
+from killing import Nursery, Trial, reading, unless_locked
 
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "20"))
 PICTURES = 480
@@ -54,9 +54,7 @@ def held(folder: Path, patience: float = 10) -> Rows:
     if not (folder / DATABASE).exists():
         return {}
     query = "SELECT path, size, modified_ns, hash, vector FROM items JOIN vectors USING (hash)"
-    with closing(
-        sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True, timeout=patience)
-    ) as database:
+    with reading(folder / DATABASE, patience) as database:
         if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'items'").fetchone() is None:
             return {}
         rows = database.execute(query).fetchall()

@@ -26,8 +26,9 @@ from crosslens.querying import search
 from crosslens.store.paths import text_hash
 from crosslens.store.schema import DATABASE, VERSION
 from crosslens.transfer import export_vectors
+from crosslens.upkeep import backup
 from crosslens.verify import verify
-from killing import Nursery, unless_locked
+from killing import Nursery, reading, unless_locked
 
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "2"))
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,8 +76,7 @@ def dump(folder: Path, patience: float = 10) -> Dump:
     """Every row of every table that there is, but for what differs between any two runs."""
     if not (folder / DATABASE).exists():
         return {}
-    path = f"file:{folder / DATABASE}?mode=ro"
-    with closing(sqlite3.connect(path, uri=True, timeout=patience)) as database:
+    with reading(folder / DATABASE, patience) as database:
         database.execute("BEGIN")
         there = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         found = {
@@ -236,6 +236,17 @@ def test_a_backup_killed_is_whole_or_not_there_and_the_next_one_is_made(
         assert [path.name for path in target.iterdir()] == [DATABASE]
         assert dump(target) == trials.before
         assert verify(target).clean
+
+
+def test_what_a_killed_backup_left_is_cleared_away_when_it_is_old(tmp_path: Path, whole: Path) -> None:
+    old, young = tmp_path / ".backup.draft-1", tmp_path / ".backup.draft-2"
+    for draft in (old, young):
+        draft.mkdir()
+        (draft / DATABASE).touch()
+        os.utime(draft, (0, 0))
+    os.utime(old / DATABASE, (0, 0))
+    backup(whole, tmp_path / "backup")
+    assert sorted(tmp_path.iterdir()) == [young, tmp_path / "backup"]
 
 
 def grown(version: int, folder: Path) -> Path:

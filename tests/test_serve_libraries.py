@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from crosslens import Library
+from crosslens import Library, Matcher
 from crosslens.serve.access import Keys
 from crosslens.serve.config import RequestLimits
 from crosslens.serve.routes import page
 from crosslens.serve.uploads import safe_name
 from crosslens.store.lock import writer_lock
+from crosslens.towers.fake import FakeModel
 from shelves import ask, ended, index, png, search, served, upload, zipped
 
 FORM = "multipart/form-data; boundary=x"
@@ -247,6 +248,7 @@ def test_more_than_the_limits_is_refused_and_nothing_kept(tmp_path: Path) -> Non
             {f"{number}.png": bytes(4_900) for number in range(5)},
             {f"{number}.png": b"x" for number in range(4)},
             {"many.zip": zipped(many)},
+            {"lies.zip": zipped(many).replace(b"\x04\x00\x04\x00", b"\x01\x00\x01\x00")},
             {"bomb.zip": bomb},
         ):
             parts = [("file", (name, data)) for name, data in files.items()]
@@ -336,6 +338,32 @@ def test_what_is_no_picture_replaces_nothing(client: TestClient, tmp_path: Path)
     for name in ("notes.txt", ".hidden.png", "a%0Ab.png", "x"):
         ask(client, "PUT", f"libraries/photos/items/{name}", 422, content=png("red"))
     assert files_in(tmp_path) == ["wall.png"]
+
+
+def test_a_picture_without_a_vector_replaces_nothing(tmp_path: Path) -> None:
+    model = FakeModel()
+    tower = model.image
+
+    class Blind:
+        """Makes nothing of white pictures."""
+
+        def submit(self, batch: Any) -> Any:
+            future = tower.submit(batch)
+            future.result()[(batch == 255).all(axis=(1, 2, 3))] = 0
+            return future
+
+    model.image = Blind()  # type: ignore[assignment]
+    with served(tmp_path, Matcher(model)) as client:
+        assert ask(client, "PUT", "libraries/photos/items/wall.png", 422, content=png("white"))["code"]
+        assert files_in(tmp_path) == []
+        ask(client, "PUT", "libraries/photos/items/wall.png", 201, content=png("cyan"))
+        ask(client, "PUT", "libraries/photos/items/wall.png", 422, content=png("white"))
+        assert (tmp_path / "photos/files/wall.png").read_bytes() == png("cyan")
+        assert search(client, "cyan", k=1) == ["wall.png"]
+        assert client.get("/v1/items/photos:1/original").content == png("cyan")
+        job = upload(client, "photos", {"a.png": png("white"), "b.png": png("red")})
+        assert [failure["name"] for failure in job["failures"]] == ["a.png"]
+        assert files_in(tmp_path) == ["a.png", "b.png", "wall.png"]  # it is a picture, and stays
 
 
 def test_a_picture_that_was_sent_is_deleted_and_one_of_a_folder_forgotten(

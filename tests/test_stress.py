@@ -7,6 +7,7 @@ takes seconds, `make soak` a minute.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosslens import Library, Matcher
+from crosslens import Library, Matcher, derived
 from crosslens.towers.fake import COLOURS
 from crosslens.verify import verify
 
@@ -165,6 +166,28 @@ def test_readers_see_nothing_torn_while_another_process_writes_all_that_can_be_w
     assert [said for _, said in ended] == [""] * 4
     assert [process.returncode for process in processes] == [0] * 4
     assert verify(folder).clean
+
+
+def test_a_derived_folder_that_is_replaced_while_it_is_checked_is_no_finding(
+    tmp_path: Path, fake: Matcher, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library.open(tmp_path / "library", fake) as library:
+        library.index(pictures)
+    [folder] = (tmp_path / "library" / "derived").iterdir()
+    look = derived._wrong_files
+
+    def look_while_it_is_replaced(path: Path) -> list[str]:
+        shutil.copytree(path, tmp_path / "new")
+        shutil.rmtree(path)
+        wrong = look(path)
+        (tmp_path / "new").rename(path)
+        return wrong
+
+    monkeypatch.setattr(derived, "_wrong_files", look_while_it_is_replaced)
+    assert verify(tmp_path / "library").clean
+    monkeypatch.undo()
+    (folder / "ids.npy").unlink()
+    assert not verify(tmp_path / "library").clean
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")

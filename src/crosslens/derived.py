@@ -33,19 +33,33 @@ def current(library: Path, stamp: tuple[str, int]) -> list[Path]:
 
 
 def damaged_files(db: sqlite3.Connection, library: Path) -> Iterator[str]:
-    """What is wrong with each derived folder of now; one that another process deletes meanwhile is passed."""
+    """What is wrong with each derived folder of now; one that is deleted or replaced meanwhile is passed."""
     for folder in current(library, stamp_of(db)):
-        try:
-            facts = json.loads((folder / "stamp.json").read_text())
-            wrong = [
-                name
-                for name, (size, wanted) in facts["files"].items()
-                if (folder / name).stat().st_size != size or checksum(folder / name) != wanted
-            ]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            wrong = [f"stamp.json ({error})"]
-        if wrong and folder.exists():
+        before = _state(folder)
+        wrong = _wrong_files(folder)
+        if wrong and before is not None and _state(folder) == before:
             yield f"{folder}: not as it was written: {', '.join(wrong)}"
+
+
+def _wrong_files(folder: Path) -> list[str]:
+    try:
+        facts = json.loads((folder / "stamp.json").read_text())
+        return [
+            name
+            for name, (size, wanted) in facts["files"].items()
+            if (folder / name).stat().st_size != size or checksum(folder / name) != wanted
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [f"stamp.json ({error})"]
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from one that takes its place; None: there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def differing_vectors(db: sqlite3.Connection, library: Path) -> Iterator[int]:

@@ -138,7 +138,7 @@ class Book:
         if seen is None or (seen.stamp != stamp and seen.took < _LONG_SECONDS):
             return self.refresh()
         if seen.stamp != stamp and time.monotonic() > seen.until and not self._opening.locked():
-            threading.Thread(target=self.refresh, name="crosslens-open", daemon=True).start()
+            threading.Thread(target=self._reopen, name="crosslens-open", daemon=True).start()
         return seen.view
 
     def refresh(self) -> View | None:
@@ -160,6 +160,13 @@ class Book:
             now, self._stats = time.monotonic(), None
             self._seen = _Seen(view, stamp, now + _REST * (now - began), now - began)
             return view
+
+    def _reopen(self) -> None:
+        """`refresh` behind the scenes. What cannot be opened is told to the next search."""
+        try:
+            self.refresh()
+        except Exception:
+            self._seen = None
 
     def check_model(self) -> None:
         """Raise Problem where it has another model than the service."""

@@ -126,6 +126,9 @@ class Task:
     discard: Callable[[], None] = lambda: None
 
 
+_NOTHING = Task(lambda _: None)
+
+
 class Jobs:
     """All jobs of a service. Call `close` at the end."""
 
@@ -237,6 +240,7 @@ class Jobs:
             self._metrics.failures.labels(problem.code).inc()
             fault_log.error("job %s of library %s", job.id, job.library, exc_info=error)
         self._metrics.indexed.inc((job.report or {}).get("encoded", 0))
+        self._jobs[job.id] = (job, _NOTHING)  # what it did it with may be large
         job.enter(state)
 
     def _forget_old(self) -> None:
