@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from crosslens import Matcher
 from crosslens.towers.fake import COLOURS, FakeModel
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("crosslens", deadline=None)
+settings.load_profile("crosslens")
 
 SHARED = Path(__file__).parents[2] / "shared"
 
