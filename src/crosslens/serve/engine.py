@@ -104,7 +104,15 @@ class Engine(Matcher):
 
     def encode(self, jobs: Iterable[Job[K]]) -> Iterator[Encoded[K]]:
         """See `Matcher.encode`: pictures of all callers are decoded by one pool and share batches."""
-        waiting = [(job.key, self._prepared(job)) for job in jobs]
+        waiting: list[tuple[K, Future[UInt8] | None]] = []
+        try:
+            for job in jobs:
+                waiting.append((job.key, self._prepared(job)))  # noqa: PERF401 (kept when one is refused)
+        except Overloaded:
+            for _, begun in waiting:  # nobody will ask for these
+                if begun is not None:
+                    begun.cancel()
+            raise
         rows: list[tuple[K, UInt8 | CrosslensError | None]] = []
         for key, future in waiting:
             try:
