@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.search.backend import Allowed, rows_of
+from crosslens.search.cells import ROWS_PER_CELL, centroids
 from crosslens.search.exact import Exact, search_exact, top_rows
 from crosslens.search.tuning import MEASURED_K, Recall, Setting, settings, truth_of
 from crosslens.types import Float32, Int64
@@ -31,7 +32,6 @@ LEAST_ROWS_FOR_CELLS = 200_000
 FEW_ROWS = 12_000
 # An index that grew by more than this part of itself has cells that no longer fit, and is built anew.
 MOST_GROWTH = 0.5
-_TRAINING_ROWS_PER_CELL, _TRAINING_ROUNDS = 64, 8
 _BLOCK = 32_768
 _QUERY_BITS = 4
 _SOME = 16
@@ -111,11 +111,10 @@ def build(exact: Exact, probes: Float32) -> Approximate | None:
     cells = cells_of(rows)
     name = f"IVF{cells},RaBitQfs" if cells else "RaBitQ"
     codes: Any = faiss.index_factory(exact.index.d, name, faiss.METRIC_INNER_PRODUCT)
-    wanted = max(_BLOCK, _TRAINING_ROWS_PER_CELL * cells)
+    some = exact.vectors(slice(0, rows, max(1, rows // max(_BLOCK, ROWS_PER_CELL * cells))))
     if cells:
-        codes.cp.max_points_per_centroid = _TRAINING_ROWS_PER_CELL
-        codes.cp.niter = _TRAINING_ROUNDS
-    codes.train(exact.vectors(slice(0, rows, max(1, rows // wanted))))
+        codes.quantizer.add(centroids(some, cells))
+    codes.train(some)
     _add(codes, exact, 0)
     return _measured(codes, exact, probes, started)
 
