@@ -54,6 +54,11 @@ def stored(count: int, seed: int) -> np.ndarray:
     return unit(rows)
 
 
+def clusters_of(count: int, seed: int) -> np.ndarray:
+    """The clusters of the rows that `stored` makes."""
+    return np.random.default_rng(seed).integers(0, CLUSTERS, count)
+
+
 def aside(count: int, seed: int) -> np.ndarray:
     """As texts lie to pictures: pushed to a side where nothing is stored, and more scattered."""
     away = unit(np.random.default_rng(1).standard_normal((1, WIDTH), np.float32))
@@ -232,7 +237,11 @@ def filters(exact: Exact, backend: Any, asked: Asked) -> None:
     random = np.random.default_rng(31)
     for share in (0.5, 0.1, 0.01, 0.0001):
         mask = random.random(len(exact.ids)) < share
-        for name, allowed in (("mask", mask), ("ids", exact.ids[mask])):
+        # Half of the queries have lost what is nearest to them, and what is left is nearly equally far.
+        whole = (random.random(CLUSTERS) < share)[clusters_of(len(exact.ids), 10)]
+        for name, allowed in (("mask", mask), ("ids", exact.ids[mask]), ("mask, whole clusters", whole)):
+            if not allowed.any():
+                continue
             p50, p99 = milliseconds(lambda q, a=allowed: backend.search(q, K, a), asked.queries)
             some = asked.queries[:: max(1, len(asked.queries) // 60)]
             found, truth = backend.search(some, K, allowed)[0], exact.search(some, K, allowed)[0]

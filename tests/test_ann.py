@@ -199,7 +199,7 @@ def test_cells_grow_with_the_rows() -> None:
     assert [ann.cells_of(n) for n in (0, 199_999, 200_000, 1_000_000, 3_000_000)] == [0, 0, 1024, 2048, 4096]
 
 
-def test_queries_whose_cells_hold_too_little_are_looked_for_farther_and_at_last_exactly() -> None:
+def test_queries_whose_cells_hold_too_little_are_searched_exactly() -> None:
     made = approximate(ALL[:ROWS], np.arange(ROWS), 64)
     asked = unit(5, WIDTH, seed=4)
     expected = made.exact.search(asked, 10)
@@ -211,13 +211,31 @@ def test_queries_whose_cells_hold_too_little_are_looked_for_farther_and_at_last_
 
     with mock.patch.object(ann, "candidates", nothing):
         found = made.search(asked, 10)
-    assert seen == [8, 16]
+    assert seen == [8]
     assert [part.tolist() for part in found] == [part.tolist() for part in expected]
 
 
 def test_a_query_that_is_no_number_ends() -> None:
     made = approximate(ALL[:ROWS], np.arange(ROWS), 64)
     assert made.search(np.full((1, WIDTH), np.nan, np.float32), 10)[0].shape == (1, 10)
+
+
+@pytest.mark.parametrize("k", [1, 10, 50])
+def test_a_filter_that_leaves_out_all_that_lies_near_costs_no_recall(k: int) -> None:
+    made, asked = approximate(ALL[:ROWS], np.arange(ROWS), 64), ALL[:ROWS:97][:30]
+    nearest = made.exact.search(asked, ROWS // 2)[0]
+    for query, near in zip(asked, nearest, strict=True):
+        allowed = np.ones(ROWS, np.bool_)
+        allowed[near] = False
+        found, truth = (one.search(query[None], k, allowed)[1] for one in (made, made.exact))
+        assert (found >= truth[0, -1] - 1e-5).mean() > 0.95
+
+
+def test_few_queries_of_the_measured_kinds_have_to_look_farther() -> None:
+    made, asked = approximate(ALL[:ROWS], np.arange(ROWS), 64), probes()[:200]
+    cells, most = made._cells_of(asked, made.search(asked, 10)[1][:, -1])
+    assert 0 < most < 64
+    assert (cells > made.facts.setting.probes).mean() < 0.5
 
 
 def test_an_index_that_grew_finds_old_and_new_and_the_old_one_stays_as_it_was() -> None:

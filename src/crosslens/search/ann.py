@@ -7,6 +7,11 @@
 RaBitQ: Gao and Long, SIGMOD 2024; FAISS computes it. A score always comes from the float16 matrix, so
 whatever is found has its exact score, and only what is found is approximate. `build` measures recall@10
 against exact search and raises the number of cells and candidates until it is enough (`search.tuning`).
+
+That figure is of queries of the measured kinds, without filters. A filter can leave out just what lies near,
+and a mixture of words and pictures lies elsewhere. So each query is checked: a row scores at most `margin`
+better than the centroid of its cell (measured at the build), and cells that could hold better rows than those
+found are looked into as well, or everything is compared.
 """
 
 from __future__ import annotations
@@ -23,18 +28,22 @@ from numpy.typing import NDArray
 from crosslens.search.backend import Allowed, rows_of
 from crosslens.search.cells import ROWS_PER_CELL, centroids
 from crosslens.search.exact import Exact, search_exact, top_rows
-from crosslens.search.tuning import MEASURED_K, Recall, Setting, settings, truth_of
+from crosslens.search.tuning import MEASURED_K, Recall, Setting, Truth, settings, truth_of
 from crosslens.types import Float32, Int64
 
 LEAST_ROWS = 50_000
 LEAST_ROWS_FOR_CELLS = 200_000
 # Allowed rows of which an exact scan is faster than looking for them in the cells.
 FEW_ROWS = 12_000
+# Beyond this part of the cells, comparing everything is faster.
+_MOST_OF_CELLS = 4
 # An index that grew by more than this part of itself has cells that no longer fit, and is built anew.
 MOST_GROWTH = 0.5
 _BLOCK = 32_768
 _QUERY_BITS = 4
 _SOME = 16
+# The margin covers so many true results, per cent.
+_WITHIN_MARGIN = 99.5
 _faiss: Any = faiss  # whose type stubs do not know what its constructors take
 
 
@@ -42,12 +51,14 @@ _faiss: Any = faiss  # whose type stubs do not know what its constructors take
 class AnnFacts:
     """What was built, and how good it was found to be.
 
-    rows: in the index; cells: 0 where there are none; recall: @10 against exact search; seconds: that
-    building, or extending, and measuring took.
+    rows: in the index; cells: 0 where there are none; margin: by how much a row may score better than its
+    cell, as a difference of cosines; recall: @10 against exact search; seconds: that building, or extending,
+    and measuring took.
     """
 
     rows: int
     cells: int
+    margin: float
     setting: Setting
     recall: Recall
     seconds: float
@@ -64,38 +75,56 @@ class Approximate:
     def search(self, queries: Float32, k: int, allowed: Allowed | None = None) -> tuple[Int64, Float32]:
         """See `SearchBackend`.
 
-        Searched exactly: few allowed rows, a k that asks for a large part of the rows, and queries for which
-        the cells do not hold enough candidates.
+        Searched exactly: few allowed rows, a k that asks for a large part of the rows, and queries whose
+        results may lie in too many cells.
         """
-        exact, rows, limit = self.exact, len(self.exact.ids), max(1, self.facts.cells // 4)
+        exact, rows = self.exact, len(self.exact.ids)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         selected = None if allowed is None else _mask(exact.ids, allowed)
         count = rows if selected is None else int(np.count_nonzero(selected))
-        wanted = self._candidates(k, rows / max(1, count))
+        wanted = self.facts.setting.candidates * max(1, -(-k // MEASURED_K))
         if len(queries) == 0 or (selected is not None and count <= FEW_ROWS) or wanted > count // 10:
             return search_exact(exact.index, exact.ids, queries, k, selected)
-        probes = self._probes(k, rows / count, limit)
-        found, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-        todo = np.arange(len(queries))
-        while len(todo) and probes <= limit:
-            labels = candidates(self.codes, queries[todo], wanted, probes, selected)
-            # A filter may leave out just what lies near: look farther until there is enough to choose from.
-            enough = (labels >= 0).sum(axis=1) >= max(k, wanted // 2)
-            for query, line in zip(todo[enough], labels[enough], strict=True):
-                found[query], scores[query] = rescore(exact, queries[query], line, k)
-            todo, probes = todo[~enough], 2 * probes
-        if len(todo):
-            found[todo], scores[todo] = search_exact(exact.index, exact.ids, queries[todo], k, selected)
+        found, scores = self._look(queries, k, wanted, self.facts.setting.probes, selected)
+        cells, most = self._cells_of(queries, scores[:, -1])
+        for number in np.flatnonzero((cells > self.facts.setting.probes) & (cells <= most)):
+            one, probes = queries[number : number + 1], int(cells[number])
+            # Among more rows, one bit tells the best less well from the rest.
+            more = math.ceil(wanted * math.sqrt(probes / self.facts.setting.probes))
+            found[number], scores[number] = self._look(one, k, more, probes, selected)
+        if (rest := cells > most).any():
+            found[rest], scores[rest] = search_exact(exact.index, exact.ids, queries[rest], k, selected)
         return found, scores
 
-    def _candidates(self, k: int, rarity: float) -> int:
-        """The best of a part of the rows are less far ahead of its rest: one bit tells them apart worse."""
-        return self.facts.setting.candidates * max(1, -(-k // MEASURED_K)) * math.ceil(math.sqrt(rarity))
+    def _look(
+        self, queries: Float32, k: int, wanted: int, probes: int, selected: NDArray[np.bool_] | None
+    ) -> tuple[Int64, Float32]:
+        """The best in the nearest cells: (ids, scores), both (q, k); scores of -inf where there are fewer."""
+        found = np.full((len(queries), k), -1, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        labels = candidates(self.codes, queries, wanted, probes, selected)
+        for number, line in enumerate(labels):
+            ids, best = rescore(self.exact, queries[number], line, k)
+            found[number, : len(ids)], scores[number, : len(ids)] = ids, best
+        return found, scores
 
-    def _probes(self, k: int, rarity: float, limit: int) -> int:
-        """More results lie in more cells; the best of a tenth of the rows as far out as ten times as many."""
-        probes = math.ceil(self.facts.setting.probes * math.sqrt(max(1, k / MEASURED_K)) * rarity)
-        return max(1, self.facts.setting.probes, min(probes, limit))
+    def _cells_of(self, queries: Float32, least: Float32) -> tuple[Int64, int]:
+        """How many cells may hold rows as good as those found, (q,), and beyond how many to compare all rows.
+
+        least: the k-th best scores, -inf where fewer were found.
+        """
+        facts, quantiser = self.facts, self.codes.quantizer if self.facts.cells else None
+        cells, need = np.zeros(len(queries), np.int64), least - facts.margin
+        if quantiser is None or facts.setting.probes >= facts.cells:
+            cells[np.isneginf(least)] = 1
+            return cells, 0
+        most = max(facts.setting.probes, facts.cells // _MOST_OF_CELLS)
+        next_ones = quantiser.search(queries, facts.setting.probes + 1)[0][:, -1]
+        if len(far := np.flatnonzero(~(next_ones < need))):
+            cells[far] = np.count_nonzero(
+                quantiser.search(queries[far], most + 1)[0] >= need[far, None], axis=1
+            )
+        return cells, most
 
 
 def build(exact: Exact, probes: Float32) -> Approximate | None:
@@ -188,7 +217,8 @@ def _add(codes: Any, exact: Exact, start: int) -> None:
 def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Approximate | None:
     """The first setting whose recall is enough."""
     truth = truth_of(exact, probes)
-    facts = AnnFacts(codes.ntotal, cells_in(codes), Setting(0, 0), Recall(0, None), 0)
+    margin = _margin(codes, exact, truth) if cells_in(codes) else 0.0
+    facts = AnnFacts(codes.ntotal, cells_in(codes), margin, Setting(0, 0), Recall(0, None), 0)
     for setting in settings(facts.cells, facts.rows):
         trial = Approximate(codes, exact, replace(facts, setting=setting))
         recall = truth.recall(trial)
@@ -196,3 +226,14 @@ def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Appr
             seconds = time.perf_counter() - started
             return replace(trial, facts=replace(trial.facts, recall=recall, seconds=seconds))
     return None
+
+
+def _margin(codes: Any, exact: Exact, truth: Truth) -> float:
+    """By how much almost no true result scores better than the centroid of its cell.
+
+    Of the k-th best: the best of a stored vector are itself and its near duplicates.
+    """
+    found = exact.rows(truth.rows[:, -1])
+    cells = codes.quantizer.search(found, 1)[1][:, 0]
+    gains = truth.least - np.einsum("qd,qd->q", codes.quantizer.reconstruct_batch(cells), truth.queries)
+    return float(np.percentile(gains, _WITHIN_MARGIN))

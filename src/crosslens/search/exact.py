@@ -42,6 +42,10 @@ class Exact:
 
     def vectors(self, which: slice) -> Float32:
         """Rows of the matrix, float32 (m, d)."""
+        return self.rows(which)
+
+    def rows(self, which: slice | Int64) -> Float32:
+        """`vectors`, also by their numbers, int64 (m,)."""
         rows: Float32 = self.index.sa_decode(np.ascontiguousarray(_Codes.of(self.index).rows[which]))
         return rows
 
