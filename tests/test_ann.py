@@ -221,7 +221,10 @@ def test_a_query_that_is_no_number_ends() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 10, 50])
-def test_a_filter_that_leaves_out_all_that_lies_near_costs_no_recall(k: int) -> None:
+def test_a_filter_that_leaves_out_all_that_lies_near_costs_no_recall(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ann, "FEW_ROWS", 0)
     made, asked = approximate(ALL[:ROWS], np.arange(ROWS), 64), ALL[:ROWS:97][:30]
     nearest = made.exact.search(asked, ROWS // 2)[0]
     for query, near in zip(asked, nearest, strict=True):
