@@ -33,7 +33,7 @@ from crosslens.store import vectors
 from crosslens.store.records import ModelRecord
 from crosslens.store.vectors import Matrix
 
-WIDTH, CLUSTERS, K = 512, 2_000, 10
+WIDTH, CLUSTERS, K, BLOCK = 512, 2_000, 10, 65_536
 MODEL, STAMP = ModelRecord("benchmark", "b" * 32, WIDTH), ("benchmark", 1)
 CORES = len(os.sched_getaffinity(0))
 
@@ -48,10 +48,13 @@ def stored(count: int, seed: int) -> np.ndarray:
     scale = np.linspace(2, 0.3, WIDTH, dtype=np.float32)
     centres = unit(random.standard_normal((CLUSTERS, WIDTH), np.float32) * scale)
     random = np.random.default_rng(seed)
-    rows = centres[random.integers(0, CLUSTERS, count)]
-    rows += random.standard_normal((count, WIDTH), np.float32) * (0.7 / np.sqrt(WIDTH)) * (scale / 1.2)
-    rows += 0.5 * centres[0]
-    return unit(rows)
+    clusters, rows = random.integers(0, CLUSTERS, count), np.empty((count, WIDTH), np.float32)
+    for start in range(0, count, BLOCK):  # in blocks: no copy of all is made on the way
+        block = centres[clusters[start : start + BLOCK]]
+        block += random.standard_normal(block.shape, np.float32) * (0.7 / np.sqrt(WIDTH)) * (scale / 1.2)
+        block += 0.5 * centres[0]
+        rows[start : start + BLOCK] = unit(block)
+    return rows
 
 
 def clusters_of(count: int, seed: int) -> np.ndarray:
@@ -107,8 +110,8 @@ class Asked:
 def write_matrix(folder: Path, rows: np.ndarray) -> Matrix:
     index = faiss.IndexScalarQuantizer(WIDTH, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     index.is_trained = True
-    for start in range(0, len(rows), 65_536):
-        index.add(rows[start : start + 65_536])
+    for start in range(0, len(rows), BLOCK):
+        index.add(rows[start : start + BLOCK])
     ids = np.arange(len(rows), dtype=np.int64)
     target = vectors.folder_of(folder, STAMP, MODEL, "image")
     vectors._save(

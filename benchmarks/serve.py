@@ -279,7 +279,6 @@ def embeddings(arguments: argparse.Namespace, folder: Path, model: str, peer: st
         "image": [post("/v1/embeddings", {"input": [one]}) for one in pictures],
         "text": [post("/v1/embeddings", {"input": [one]}) for one in texts(20_000)],
     }
-    servers = ["crosslens", *(["transformers"] if peer else [])]
     print(f"{'inputs a second, one to a request':<36}{'clients':>8}{'rate':>9}{'p50 ms':>9}{'p99 ms':>9}"
           f"{'of the towers':>15}{'to the peer':>13}")  # fmt: skip
     with server("crosslens", model) as ours:
@@ -289,7 +288,6 @@ def embeddings(arguments: argparse.Namespace, folder: Path, model: str, peer: st
                 compare(arguments, asks, {**ports, "transformers": theirs}, towers_alone(model, paths, 5))
         else:
             compare(arguments, asks, ports, towers_alone(model, paths, 5))
-    del servers
 
 
 def compare(

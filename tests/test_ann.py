@@ -132,7 +132,12 @@ def test_exact_search_among_allowed_rows_is_that_of_numpy_whatever_the_threads_d
             assert scores.tolist() == np.take_along_axis(all_scores, order, axis=1).tolist()
 
 
-@given(st.lists(st.integers(-5, 60)), st.lists(st.integers(0, 50), unique=True).map(sorted))
+@given(
+    st.lists(st.integers(-5, 60)),
+    (st.lists(st.integers(0, 50), unique=True) | st.integers(1, 40).map(lambda n: list(range(5, 5 + n)))).map(
+        sorted
+    ),
+)
 def test_allowed_ids_are_found_in_any_order_and_others_passed_over(asked: list[int], ids: list[int]) -> None:
     all_ids = np.array(ids, np.int64)
     found = rows_of(all_ids, np.array(asked, np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ class UpkeepOutput(Output):
             print(printable(f"{finding.what}. {finding.remedy}."))
         count = len(found.findings)
         verdict = "whole" if found.clean else f"{count:,} finding{'' if count == 1 else 's'}"
-        looked = ", ".join(f"{number:,} {kind}" for kind, number in found.checked.items())
+        looked = ", ".join(_several(number, kind) for kind, number in found.checked.items())
         print(printable(f"library {found.library}: {verdict}; looked at {looked or 'nothing'}"))
         if found.spare:
             print(f"{found.spare:,} of the contents without an item now; crosslens compact drops them")
@@ -82,3 +83,8 @@ class UpkeepOutput(Output):
         away = f" ({done.away:,} without their files, as added:PATH)" if done.away else ""
         print(printable(f"{done.imported:,} imported{away}{said}"))
         print(printable(f"library {stats.path}: {stats.items:,} items, model {stats.model}"))
+
+
+def _several(number: int, kind: str) -> str:
+    """ "3 roots", "1 root"."""
+    return f"{number:,} " + (re.sub(r"s\b", "", kind, count=1) if number == 1 else kind)

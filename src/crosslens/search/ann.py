@@ -80,6 +80,8 @@ class Approximate:
         """
         exact, rows = self.exact, len(self.exact.ids)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
+        if allowed is not None and len(allowed) <= FEW_ROWS and np.asarray(allowed).dtype != np.bool_:
+            return search_exact(exact.index, exact.ids, queries, k, allowed)
         selected = None if allowed is None else _mask(exact.ids, allowed)
         count = rows if selected is None else int(np.count_nonzero(selected))
         wanted = self.facts.setting.candidates * max(1, -(-k // MEASURED_K))

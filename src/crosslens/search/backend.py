@@ -67,6 +67,9 @@ def rows_of(ids: Int64, allowed: Allowed) -> Int64:
         return np.empty(0, np.int64)
     if not (wanted[1:] > wanted[:-1]).all():
         wanted = np.unique(wanted)
+    first, last = int(ids[0]), int(ids[-1])
+    if last - first == len(ids) - 1:  # without gaps, an id says its row
+        return wanted[np.searchsorted(wanted, first) : np.searchsorted(wanted, last, "right")] - first
     rows = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     found: Int64 = rows[np.asarray(ids)[rows] == wanted].astype(np.int64, copy=False)
     return found
