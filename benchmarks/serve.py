@@ -75,7 +75,7 @@ def measured(
         file.write(json.dumps([request.decode() for request in requests]).encode())
         file.flush()
         command = [sys.executable, __file__, "--load", file.name, str(port), str(clients), str(seconds)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seen = json.loads(done.stdout)
     ordered = sorted(seen)
     return {
@@ -128,31 +128,28 @@ def serve_transformers(port: int, model: str, _library: str) -> None:
 
     import torch
     import uvicorn
-    from fastapi import FastAPI
+    from fastapi import Body, FastAPI
     from PIL import Image
-    from pydantic import BaseModel
     from transformers import AutoProcessor, CLIPModel
 
     towers, processor = CLIPModel.from_pretrained(model).eval(), AutoProcessor.from_pretrained(model)
     app, lock = FastAPI(), Lock()
 
-    class Asked(BaseModel):
-        input: list[str]
-
     @app.post("/v1/embeddings")
-    def embeddings(asked: Asked) -> dict[str, Any]:
-        pictures = [one.startswith("data:image/") for one in asked.input]
+    def embeddings(asked: dict[str, Any] = Body()) -> dict[str, Any]:  # noqa: B008
+        given = asked["input"]
+        pictures = [one.startswith("data:image/") for one in given]
         with torch.inference_mode():
             if all(pictures):
                 images = [
                     Image.open(io.BytesIO(base64.b64decode(one.partition(",")[2]))).convert("RGB")
-                    for one in asked.input
+                    for one in given
                 ]
                 inputs = processor(images=images, return_tensors="pt")
                 with lock:
                     vectors = towers.get_image_features(**inputs).pooler_output
             else:
-                inputs = processor(text=asked.input, padding=True, truncation=True, return_tensors="pt")
+                inputs = processor(text=given, padding=True, truncation=True, return_tensors="pt")
                 with lock:
                     vectors = towers.get_text_features(**inputs).pooler_output
         return {"data": [{"embedding": row.tolist()} for row in vectors]}

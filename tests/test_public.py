@@ -52,6 +52,7 @@ RANKS = (
     {
         "search.language",
         "search.relevance",
+        "search.reach",
         "search.tuning",
         "store.filters",
         "store.words",

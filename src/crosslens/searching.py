@@ -17,6 +17,7 @@ from typing import Any
 from crosslens.search.ann import LEAST_ROWS, MOST_GROWTH, AnnFacts, Approximate, build, extend
 from crosslens.search.backend import Connect, SearchBackend
 from crosslens.search.exact import Exact
+from crosslens.search.reach import Reach
 from crosslens.search.tuning import Recall, Setting
 from crosslens.store.annfiles import Codes, CodesPlace, row_digests
 from crosslens.store.records import ModelRecord
@@ -184,7 +185,8 @@ def _facts(saved: dict[str, Any]) -> AnnFacts | None:
     """Facts from a stamp; None where they are not those of this version."""
     try:
         setting, recall = Setting(**saved["setting"]), Recall(**saved["recall"])
-        facts = AnnFacts(**{**saved, "setting": setting, "recall": recall})
+        reach = Reach(tuple(saved["reach"]["centroids"]), tuple(saved["reach"]["rows"]))
+        facts = AnnFacts(**{**saved, "setting": setting, "recall": recall, "reach": reach})
     except (KeyError, TypeError):
         return None
     return facts if recall.enough else None

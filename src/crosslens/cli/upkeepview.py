@@ -86,5 +86,5 @@ class UpkeepOutput(Output):
 
 
 def _several(number: int, kind: str) -> str:
-    """ "3 roots", "1 root"."""
+    """So many of a kind: 3 roots, 1 root."""
     return f"{number:,} " + (re.sub(r"s\b", "", kind, count=1) if number == 1 else kind)

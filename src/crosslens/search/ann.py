@@ -9,9 +9,8 @@ whatever is found has its exact score, and only what is found is approximate. `b
 against exact search and raises the number of cells and candidates until it is enough (`search.tuning`).
 
 That figure is of queries of the measured kinds, without filters. A filter can leave out just what lies near,
-and a mixture of words and pictures lies elsewhere. So each query is checked: a row scores at most `margin`
-better than the centroid of its cell (measured at the build), and cells that could hold better rows than those
-found are looked into as well, or everything is compared.
+and a mixture of words and pictures lies elsewhere. So each query is checked: cells that could hold better
+rows than those found (`search.reach`) are looked into as well, or everything is compared.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from numpy.typing import NDArray
 from crosslens.search.backend import Allowed, rows_of
 from crosslens.search.cells import ROWS_PER_CELL, centroids
 from crosslens.search.exact import Exact, search_exact, top_rows
-from crosslens.search.tuning import MEASURED_K, Recall, Setting, Truth, settings, truth_of
+from crosslens.search.reach import Reach
+from crosslens.search.tuning import MEASURED_K, Recall, Setting, settings, truth_of
 from crosslens.types import Float32, Int64
 
 LEAST_ROWS = 50_000
@@ -42,8 +42,6 @@ MOST_GROWTH = 0.5
 _BLOCK = 32_768
 _QUERY_BITS = 4
 _SOME = 16
-# The margin covers so many true results, per cent.
-_WITHIN_MARGIN = 99.5
 _faiss: Any = faiss  # whose type stubs do not know what its constructors take
 
 
@@ -51,14 +49,13 @@ _faiss: Any = faiss  # whose type stubs do not know what its constructors take
 class AnnFacts:
     """What was built, and how good it was found to be.
 
-    rows: in the index; cells: 0 where there are none; margin: by how much a row may score better than its
-    cell, as a difference of cosines; recall: @10 against exact search; seconds: that building, or extending,
-    and measuring took.
+    rows: in the index; cells: 0 where there are none; reach: how well the rows of a cell may score; recall:
+    @10 against exact search; seconds: that building, or extending, and measuring took.
     """
 
     rows: int
     cells: int
-    margin: float
+    reach: Reach
     setting: Setting
     recall: Recall
     seconds: float
@@ -116,16 +113,15 @@ class Approximate:
         least: the k-th best scores, -inf where fewer were found.
         """
         facts, quantiser = self.facts, self.codes.quantizer if self.facts.cells else None
-        cells, need = np.zeros(len(queries), np.int64), least - facts.margin
+        cells = np.zeros(len(queries), np.int64)
         if quantiser is None or facts.setting.probes >= facts.cells:
             cells[np.isneginf(least)] = 1
             return cells, 0
         most = max(facts.setting.probes, facts.cells // _MOST_OF_CELLS)
         next_ones = quantiser.search(queries, facts.setting.probes + 1)[0][:, -1]
-        if len(far := np.flatnonzero(~(next_ones < need))):
-            cells[far] = np.count_nonzero(
-                quantiser.search(queries[far], most + 1)[0] >= need[far, None], axis=1
-            )
+        if len(far := np.flatnonzero(~(facts.reach.best(next_ones) < least))):
+            nearest = quantiser.search(queries[far], most + 1)[0]
+            cells[far] = np.count_nonzero(~(facts.reach.best(nearest) < least[far, None]), axis=1)
         return cells, most
 
 
@@ -219,8 +215,8 @@ def _add(codes: Any, exact: Exact, start: int) -> None:
 def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Approximate | None:
     """The first setting whose recall is enough."""
     truth = truth_of(exact, probes)
-    margin = _margin(codes, exact, truth) if cells_in(codes) else 0.0
-    facts = AnnFacts(codes.ntotal, cells_in(codes), margin, Setting(0, 0), Recall(0, None), 0)
+    reach = Reach.measured(codes, exact, truth.queries) if cells_in(codes) else Reach((0,), (0,))
+    facts = AnnFacts(codes.ntotal, cells_in(codes), reach, Setting(0, 0), Recall(0, None), 0)
     for setting in settings(facts.cells, facts.rows):
         trial = Approximate(codes, exact, replace(facts, setting=setting))
         recall = truth.recall(trial)
@@ -228,14 +224,3 @@ def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Appr
             seconds = time.perf_counter() - started
             return replace(trial, facts=replace(trial.facts, recall=recall, seconds=seconds))
     return None
-
-
-def _margin(codes: Any, exact: Exact, truth: Truth) -> float:
-    """By how much almost no true result scores better than the centroid of its cell.
-
-    Of the k-th best: the best of a stored vector are itself and its near duplicates.
-    """
-    found = exact.rows(truth.rows[:, -1])
-    cells = codes.quantizer.search(found, 1)[1][:, 0]
-    gains = truth.least - np.einsum("qd,qd->q", codes.quantizer.reconstruct_batch(cells), truth.queries)
-    return float(np.percentile(gains, _WITHIN_MARGIN))

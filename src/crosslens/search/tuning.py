@@ -10,7 +10,7 @@ import numpy as np
 
 from crosslens.search.backend import SearchBackend
 from crosslens.search.exact import Exact
-from crosslens.types import Float32, Int64
+from crosslens.types import Float32
 
 MEASURED_K = 10
 MEASURED_QUERIES = 1_000
@@ -50,14 +50,10 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Queries, the first `stored` of them stored vectors, and what is best for each.
-
-    rows: int64 (q, k); least: the k-th best scores, float32 (q,).
-    """
+    """Queries, the first `stored` of them stored vectors, and the k-th best score of each, float32 (q,)."""
 
     queries: Float32
     stored: int
-    rows: Int64
     least: Float32
 
     def recall(self, backend: SearchBackend) -> Recall:
@@ -76,8 +72,7 @@ def settings(cells: int, rows: int) -> Iterator[Setting]:
     probes = 8
     while probes <= cells // 8:
         # More candidates cost less than more cells.
-        few = 100 if probes < 64 else 200
-        yield from (Setting(probes, count) for count in (few, 2 * few, 4 * few) if count <= rows // 20)
+        yield from (Setting(probes, count) for count in (100, 200, 400, 800) if count <= rows // 20)
         probes *= 2
 
 
@@ -90,14 +85,8 @@ def truth_of(exact: Exact, probes: Float32) -> Truth:
     stored = exact.vectors(slice(0, rows, max(1, rows // MEASURED_QUERIES)))
     queries = np.concatenate([stored, probes.astype(np.float32, copy=False)])
     best = np.full((len(queries), MEASURED_K), -np.inf, np.float32)
-    found = np.zeros((len(queries), MEASURED_K), np.int64)
     for start in range(0, rows, _BLOCK):
         block = exact.vectors(slice(start, start + _BLOCK))
-        scores, labels = faiss.knn(queries, block, min(MEASURED_K, len(block)), faiss.METRIC_INNER_PRODUCT)
-        scores, labels = (
-            np.concatenate([best, scores], axis=1),
-            np.concatenate([found, labels + start], axis=1),
-        )
-        order = np.argsort(-scores, axis=1)[:, :MEASURED_K]
-        best, found = np.take_along_axis(scores, order, axis=1), np.take_along_axis(labels, order, axis=1)
-    return Truth(queries, len(stored), found, best[:, -1])
+        scores, _ = faiss.knn(queries, block, min(MEASURED_K, len(block)), faiss.METRIC_INNER_PRODUCT)
+        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :MEASURED_K]
+    return Truth(queries, len(stored), best[:, -1])
