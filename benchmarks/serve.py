@@ -1,11 +1,12 @@
-"""The HTTP service under load, beside a small server of FastAPI and transformers with the same weights.
+"""The HTTP service under load, beside others with the same weights: FastAPI and transformers, and infinity.
 
 Each server is a process of its own, and so is the load: clients that ask again as soon as they are answered.
 What the towers do alone is measured in the same run, by a process that is fed ready batches.
 
-    .venv-reference/bin/python benchmarks/serve.py [--seconds 10] [--rows 1000000]
+    .venv-reference/bin/python benchmarks/serve.py [--seconds 10] [--rows 1000000] [--infinity PYTHON]
 
-Without transformers: .venv/bin/python benchmarks/serve.py --model starter, which leaves the peer out.
+PYTHON is that of an environment of its own: pip install torch "infinity_emb[server,torch,vision]" aiohttp.
+Without transformers: .venv/bin/python benchmarks/serve.py --model starter, which leaves the peers out.
 """
 
 from __future__ import annotations
@@ -22,11 +23,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-from pictures import write_jpegs
 
 CLIENTS = (1, 8, 64)
 HOST = "127.0.0.1"
@@ -89,12 +88,12 @@ def measured(
 
 
 @contextmanager
-def server(name: str, model: str, library: str = "") -> Iterator[int]:
+def server(name: str, model: str, library: str = "", python: str = sys.executable) -> Iterator[int]:
     """A server in a process of its own, warm; gives its port."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", __file__, "--server", name, str(port), model, library]
+    command = [python, "-W", "ignore", __file__, "--server", name, str(port), model, library]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         assert process.stdout
@@ -176,7 +175,24 @@ def announce(config: Any, ready: Any) -> None:
     running.run()
 
 
-SERVERS = {"crosslens": serve_crosslens, "transformers": serve_transformers}
+def serve_infinity(port: int, model: str, _library: str) -> None:
+    """infinity_emb as its documentation starts it, but in float32 and for this machine's processor."""
+    from models import declare_missing_operators
+
+    declared = declare_missing_operators()
+    import uvicorn
+    from infinity_emb import EngineArgs
+    from infinity_emb.infinity_server import create_server
+
+    engine = EngineArgs(
+        model_name_or_path=model, engine="torch", device="cpu", dtype="float32", bettertransformer=False
+    )
+    app = create_server(engine_args_list=[engine], url_prefix="/v1")
+    announce(uvicorn.Config(app, HOST, port, log_level="error"), lambda: None)
+    del declared
+
+
+SERVERS = {"crosslens": serve_crosslens, "transformers": serve_transformers, "infinity": serve_infinity}
 
 
 # -- what there is to compare with ----------------------------------------------------------------
@@ -270,21 +286,28 @@ def synthetic_library(folder: Path, rows: int, model: str) -> Path:
 
 
 def embeddings(arguments: argparse.Namespace, folder: Path, model: str, peer: str) -> None:
+    from pictures import write_jpegs
+
     paths = [str(path) for path in write_jpegs(folder / "jpegs", 64, (224, 224))]
     pictures = ["data:image/jpeg;base64," + base64.b64encode(Path(p).read_bytes()).decode() for p in paths]
     asks = {
-        "image": [post("/v1/embeddings", {"input": [one]}) for one in pictures],
-        "text": [post("/v1/embeddings", {"input": [one]}) for one in texts(20_000)],
+        "image": [ask(one, "image") for one in pictures],
+        "text": [ask(one, "text") for one in texts(20_000)],
     }
     print(f"{'inputs a second, one to a request':<36}{'clients':>8}{'rate':>9}{'p50 ms':>9}{'p99 ms':>9}"
           f"{'of the towers':>15}{'to the peer':>13}")  # fmt: skip
-    with server("crosslens", model) as ours:
-        ports = {"crosslens": ours}
+    with ExitStack() as stack:
+        ports = {"crosslens": stack.enter_context(server("crosslens", model))}
         if peer:
-            with server("transformers", peer) as theirs:
-                compare(arguments, asks, {**ports, "transformers": theirs}, towers_alone(model, paths, 5))
-        else:
-            compare(arguments, asks, ports, towers_alone(model, paths, 5))
+            ports["transformers"] = stack.enter_context(server("transformers", peer))
+        if peer and arguments.infinity:
+            ports["infinity"] = stack.enter_context(server("infinity", peer, python=arguments.infinity))
+        compare(arguments, asks, ports, towers_alone(model, paths, 5))
+
+
+def ask(given: str, modality: str) -> bytes:
+    """Infinity wants to know the modality; others tell it themselves."""
+    return post("/v1/embeddings", {"input": [given], "modality": modality})
 
 
 def compare(
@@ -301,7 +324,8 @@ def compare(
                 measured(port, requests, clients, 1)  # warm
                 rows[name] = measured(port, requests, clients, arguments.seconds)
             for name, row in rows.items():
-                ratio = f"{row['rate'] / rows['transformers']['rate']:.2f}×" if "transformers" in rows else ""
+                others = rows.get("transformers")
+                ratio = f"{row['rate'] / others['rate']:.2f}×" if others else ""
                 print(
                     f"  {name:<34}{clients:>8}{row['rate']:>9.1f}{row['p50']:>9.1f}{row['p99']:>9.1f}"
                     f"{row['rate'] / alone[kind]:>15.0%}{ratio:>13}",
@@ -353,11 +377,12 @@ def main() -> None:
     parser.add_argument(
         "--model", default="", help="a bundle; none: a ViT-B/32 is made, and the peer runs too"
     )
+    parser.add_argument("--infinity", default="", help="a Python that has infinity_emb")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "jpegs").mkdir()
-        os.environ["HOME"], os.environ["HF_HUB_OFFLINE"] = name, "1"
+        os.environ.update(HOME=name, HF_HUB_OFFLINE="1", DO_NOT_TRACK="1")
         model, peer = arguments.model, ""
         if not model:
             subprocess.run([sys.executable, "-W", "ignore", __file__, "--make", name], check=True,
