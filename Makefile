@@ -24,11 +24,14 @@ demo: $(VENV)/.made-demo
 test: $(VENV)/.made-dev reference web
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(TESTS)
 
-# The kill and fault tests at length; docs/reliability.md keeps the counts.
+# The kill and fault tests at length, then the service under load for half an hour, and 20,000 requests that nobody would
+# write; docs/reliability.md keeps the counts.
 soak: $(VENV)/.made-dev
 	CROSSLENS_SOAK_CHANGES=1000 CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 CROSSLENS_SOAK_SECONDS=60 $(BIN)/python -m pytest -s \
 	  tests/test_kill.py tests/test_kill_commands.py tests/test_migrate.py tests/test_upkeep.py \
 	  tests/test_faults.py tests/test_full_disk.py tests/test_network.py tests/test_stress.py tests/test_watch.py
+	CROSSLENS_SOAK_SERVICE_SECONDS=1800 $(BIN)/python -m pytest -s tests/test_serve_soak.py
+	CROSSLENS_API_EXAMPLES=300 $(BIN)/python -m pytest tests/test_serve_openapi.py
 
 # What the tests of the page need; they are skipped, with the reason, where it cannot be had.
 web:

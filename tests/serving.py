@@ -12,9 +12,14 @@ from fastapi import FastAPI
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Run an application; gives its address. It is warm when it is given, and stopped at the end."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=5))
+def running(app: FastAPI, grace: int = 5) -> Iterator[str]:
+    """Run an application; gives its address. It is warm when it is given, and stopped at the end.
+
+    grace: seconds that requests have when it is stopped.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=grace)
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     ends = time.monotonic() + 60

@@ -61,6 +61,14 @@ def test_a_library_that_was_made_is_there_after_the_next_start(tmp_path: Path) -
         assert search(client, "red", libraries=["holiday.2023"]) == ["red.png"]
 
 
+def test_a_library_in_folders_that_are_still_to_be_made_can_be_filled(tmp_path: Path) -> None:
+    with served(tmp_path / "home" / "data") as client:
+        [library] = ask(client, "GET", "libraries")["libraries"]
+        assert (library["name"], library["writable"]) == ("photos", True)
+        assert upload(client, "photos", {"red.png": png("red")})["failures"] == []
+        assert search(client, "red") == ["red.png"]
+
+
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "../x", "A", "-x", ".x", "a b", "é", "x" * 65, "a\0", "a:b"]
 )
@@ -292,7 +300,7 @@ def test_an_archive_is_unpacked_and_what_is_foul_in_it_refused(client: TestClien
         "all.zip/link.png": "it is no regular file",
         "all.zip/inner.zip": "an archive in an archive is not opened",
         "all.zip/notes.txt": "its name is not that of a picture",
-        "bad.png": "not a picture in a known format; it begins with b'nothing'",
+        "all.zip/bad.png": "not a picture in a known format; it begins with b'nothing'",
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "pictures"]
 

@@ -238,7 +238,7 @@ def test_what_is_no_json_or_of_another_form_is_refused(client: TestClient) -> No
     for kind, data, status in (
         ("application/json", b"{", 422),
         ("text/plain", b"x", 415),
-        ("multipart/form-data; boundary=x", b"garbage", 400),
+        ("multipart/form-data; boundary=x", b"garbage", 422),
         ("application/json", b"\xff\xfe", 422),
         ("application/json", b'{"image": "", "texts": ["\\ud800"]}', 422),
     ):

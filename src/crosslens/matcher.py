@@ -79,6 +79,8 @@ class Matcher:
         device: str = "auto",
         limits: Limits = Limits(),  # noqa: B008 (frozen)
     ) -> None:
+        # Whether a text that is the path of a picture is taken for a mistake.
+        self._looks_for_paths = True
         # How a later process asks for this model again.
         self.reference: str
         if isinstance(model, str | os.PathLike):
@@ -169,7 +171,7 @@ class Matcher:
         """
         choice("long_text", long_text, get_args(LongText))
         texts = [texts] if isinstance(texts, str) else list(texts)
-        check_texts(texts)
+        check_texts(texts, paths=self._looks_for_paths)
         if not texts:
             return np.empty((0, self.dimension), np.float32)
         tokens = self.model.tokenize(texts)

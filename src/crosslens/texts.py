@@ -43,8 +43,11 @@ def _is_picture(text: str) -> bool:
     return os.path.isfile(text) or is_written(text)
 
 
-def check_texts(texts: Sequence[str]) -> None:
-    """Raise TextError for the first entry that is no text, or is the path of a picture."""
+def check_texts(texts: Sequence[str], *, paths: bool = True) -> None:
+    """Raise TextError for the first entry that is no text, or is the path of a picture.
+
+    paths: whether the latter is looked for; False where who asks may not know what files there are.
+    """
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise TextError(f"text {row} is {type(text).__name__}, not str", "Give a list of texts")
@@ -53,7 +56,7 @@ def check_texts(texts: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             problem = f"text {row} ({text!a:.60}) holds half a character, a lone surrogate"
             raise TextError(problem, "Decode its bytes by the encoding they are in") from error
-        if has_image_name(text) and os.path.isfile(text):
+        if paths and has_image_name(text) and os.path.isfile(text):
             raise TextError(
                 f"text {row} ({short(text)}) is the path of a picture", "Pass pictures to the image side"
             )

@@ -39,7 +39,8 @@ export function dateTime(value: string | number | null | undefined): string {
 
 /** A duration in seconds: "4 s", "3 min 20 s", "2 h 5 min". */
 export function duration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
+  if (seconds < 1) return "less than 1 s";
+  const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;

@@ -1,6 +1,6 @@
 import { render } from "preact";
 import { App } from "./app";
-import { startRouting } from "./state/place";
+import { lastSearchLink, startRouting } from "./state/place";
 import { refreshSession, watchConnection } from "./state/session";
 import { applySettings } from "./state/settings";
 import { help } from "./ui/help";
@@ -22,7 +22,15 @@ addEventListener("keydown", (event) => {
   const isTyping = (event.target as HTMLElement).matches?.("input, textarea, select");
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.key === "?") help.set({ isOpen: true });
-  else if (event.key === "/" && document.getElementById("search")) document.getElementById("search")!.focus();
+  else if (event.key === "/") toSearch();
   else return;
   event.preventDefault();
 });
+
+/** Into the box, from wherever one is. */
+function toSearch(): void {
+  const box = document.getElementById("search");
+  if (box) return box.focus();
+  location.hash = lastSearchLink();
+  requestAnimationFrame(() => requestAnimationFrame(() => document.getElementById("search")?.focus()));
+}

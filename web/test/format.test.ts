@@ -8,7 +8,7 @@ describe("formatting", () => {
   });
   it("counts things", () => expect([counted(1, "picture"), counted(2000, "picture")]).toEqual(["1 picture", "2,000 pictures"]));
   it("tells shares", () => expect([0, 0.0004, 0.05, 0.937].map(percent)).toEqual(["0.0 %", "< 0.1 %", "5.0 %", "94 %"]));
-  it("tells durations", () => expect([4, 200, 7500].map(duration)).toEqual(["4 s", "3 min 20 s", "2 h 5 min"]));
+  it("tells durations", () => expect([0.3, 4, 200, 7500].map(duration)).toEqual(["less than 1 s", "4 s", "3 min 20 s", "2 h 5 min"]));
   it("reads moments in every form", () => {
     expect(moment("2023-05-17 10:20:30")!.getHours()).toBe(10);
     expect(moment(0)!.getTime()).toBe(0);

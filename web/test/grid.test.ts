@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Hit } from "../src/api/types";
+import { arranged, bestOf } from "../src/grid/arrange";
 import { justify, shownRatio } from "../src/grid/justify";
 import { move } from "../src/grid/move";
 import { blocks, layout, rowOf, visible } from "../src/grid/rows";
@@ -35,7 +36,7 @@ describe("justified lines", () => {
   it("show neither slivers nor ribbons", () => {
     expect(shownRatio(10_000, 10)).toBe(3.2);
     expect(shownRatio(10, 10_000)).toBe(0.45);
-    expect(shownRatio(null, null, true)).toBe(1.5);
+    expect(shownRatio(null, null)).toBe(1);
   });
 
   it("are there at once for ten thousand", () => {
@@ -70,16 +71,24 @@ describe("rows", () => {
     const dated = [hit(0, "2024-05-17T10:00:00"), hit(1, "2024-05-17T09:00:00"), hit(2, "2024-04-01T00:00:00"), hit(3)];
     const found = blocks(dated, "day", null);
     expect(found.map((block) => [block.heading!.text, block.last - block.first])).toEqual([
-      ["Friday, 17 May 2024", 2], ["Monday, 1 April 2024", 1], ["No date", 1],
+      ["Fri, 17 May 2024", 2], ["Mon, 1 Apr 2024", 1], ["No date", 1],
     ]);
     expect(blocks(dated, "year", null).map((block) => block.heading!.text)).toEqual(["2024", "No date"]);
   });
 
-  it("are told apart where pages are arranged one by one", () => {
-    const found = blocks(hits.slice(0, 25), "date", null, 10);
-    expect(found.map((block) => [block.first, block.last, block.heading?.text ?? ""])).toEqual([
-      [0, 10, ""], [10, 10, "Results 11 to 20 by score"], [10, 20, ""], [20, 20, "Results 21 to 25 by score"], [20, 25, ""],
-    ]);
+  it("of a few pictures each stand side by side, each below its own heading", () => {
+    // 300, 200 and 400 wide by turns: the first two days and the third fit in 1000, the long one does not.
+    const days = [1, 1, 1, 9, 1, 1].flatMap((many, day) => Array.from({ length: many }, () => `2024-01-${20 - day}T10:00:00`));
+    const dated = days.map((day, at) => hit(at, day));
+    const { rows } = layout(dated, blocks(dated, "day", null), wish);
+    const [first, line, second] = rows;
+    expect(first!.type === "heading" && first!.labels.map((label) => label.left)).toEqual([0, 328, 556]);
+    expect(line!.type === "line" && [line!.widths, line!.indents]).toEqual([[300, 200, 400], [0, 20, 20]]);
+    expect(second!.type === "heading" && second!.labels).toHaveLength(1);
+    expect(rows.flatMap((row) => (row.type === "heading" ? row.labels : []))).toHaveLength(6);
+    dated.forEach((_, at) => expect(rows[rowOf(rows, at)]!.type).toBe("line"));
+    // The third picture lies over what is below it, not the first.
+    expect(move(rows, wish.gap, 2, dated.length, "ArrowDown")).toBeGreaterThan(3);
   });
 
   it("are found by the results in them, headings or not", () => {
@@ -90,6 +99,23 @@ describe("rows", () => {
       expect(row.type === "line" && row.first <= at && at < row.last).toBe(true);
     });
     expect(rowOf(rows, 300)).toBe(-1);
+  });
+});
+
+describe("the best of what was found", () => {
+  const dated = [hit(0, "2024-05-17T10:00:00"), hit(1), hit(2, "2024-06-01T00:00:00"), hit(3, "2023-01-01T00:00:00")];
+  const places = (hits: Hit[]) => hits.map((one) => one.id);
+
+  it("are shown by date, those without one last", () => expect(places(arranged(dated, "day"))).toEqual([2, 0, 3, 1]));
+  it("are shown by path", () => expect(places(arranged([hit(2), hit(10), hit(1)], "path"))).toEqual([1, 10, 2]));
+  it("keep their order where the dates are the same", () => {
+    const same = Array.from({ length: 30 }, (_, at) => hit(at, "2024-05-17T10:00:00"));
+    expect(places(arranged(same, "date"))).toEqual(places(same));
+  });
+
+  it("are as many as are relevant, or as one says", () => {
+    expect([bestOf(1000, 37, 0), bestOf(1000, null, 0), bestOf(1000, 0, 0)]).toEqual([37, 200, 200]);
+    expect([bestOf(1000, 37, 50), bestOf(60, null, 0), bestOf(60, 37, 1000)]).toEqual([50, 60, 60]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { batches } from "../src/libraries/batches";
 import { fit, inside, nearest, zoomed, type Point } from "../src/map/projection";
+import { spread } from "../src/map/spread";
 import { lines } from "../src/workbench/lines";
 
 const points: Point[] = [[-1, -1], [1, 1], [0, 0.5]];
@@ -37,7 +38,21 @@ describe("the map", () => {
     expect(nearest(points, view, x + 40, y, 10)).toBe(-1);
   });
 
-  it("counts no further than needed", () => expect(inside(points, view, 800, 600, 1)).toEqual([0, 1]));
+  it("knows what is in sight", () => {
+    expect(inside(points, view, 800, 600)).toEqual([0, 1, 2]);
+    expect(inside(points, { ...view, x: view.x + 300 }, 800, 600)).toEqual([0, 2]);
+  });
+
+  it("shows as pictures only what can be told apart, the same ones wherever the map is moved", () => {
+    const many = Array.from({ length: 400 }, (_, at): Point => [Math.sin(at * 12.9898), Math.cos(at * 78.233)]);
+    const all = many.map((_, at) => at);
+    const whole = fit(many, 800, 600);
+    const shown = spread(many, all, whole, 108);
+    expect(shown.length).toBeGreaterThan(20);
+    expect(shown.length).toBeLessThan((800 / 54) * (600 / 54));
+    expect(spread(many, all, { ...whole, x: whole.x + 33, y: whole.y - 70 }, 108)).toEqual(shown);
+    expect(spread(many, all, { ...whole, scale: whole.scale * 50 }, 108).length).toBeGreaterThan(390);
+  });
 });
 
 describe("batches of an upload", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { apply, complete, merged } from "../src/query/complete";
-import { hasTerms, join, lift, split, spoken, wantsSomething, withItem } from "../src/query/edit";
+import { hasTerms, isPlain, join, lift, split, spoken, wantsSomething, weightOf, withItem, withWeight } from "../src/query/edit";
 import { parse } from "../src/query/parse";
 
 const kinds = (text: string) => parse(text).map((part) => `${part.kind} ${part.value}`);
@@ -67,6 +67,20 @@ describe("likes", () => {
     expect([wantsSomething("-~photos:1 ext:jpg"), wantsSomething("-cat dog")]).toEqual([false, true]);
   });
 
+  it("are weighed anew, and say only what is not so by itself", () => {
+    const [picture] = parse("-0.2*~photos:3");
+    expect(weightOf(picture!)).toBe(-0.2);
+    expect([2, 1, 0.5, -0.2, -0.5].map((weight) => withWeight(picture!, weight))).toEqual([
+      "2*~photos:3", "~photos:3", "0.5*~photos:3", "-0.2*~photos:3", "-~photos:3",
+    ]);
+    expect(parse("~photos:3 -~photos:3 2*~photos:3").map(weightOf)).toEqual([1, -0.5, 2]);
+  });
+
+  it("tell plain words, of which it is known what is relevant", () => {
+    expect(["two dogs", "dogs after:2023"].map(isPlain)).toEqual([true, true]);
+    expect(['"two dogs"', "dogs -cat", "2*dogs", "~photos:3", "after:2023", ""].map(isPlain)).toEqual([false, false, false, false, false, false]);
+  });
+
   it("tell a search from a list", () => {
     expect(hasTerms("after:2023 -kind:text")).toBe(false);
     expect(hasTerms("after:2023 dog")).toBe(true);
@@ -87,7 +101,7 @@ describe("completion", () => {
     expect(texts("after:")).toEqual(["after:2024-05", "after:2024", "after:2023"]);
   });
 
-  it("offers nothing for nothing", () => expect(texts("dog ")).toEqual([]));
+  it("offers nothing for nothing, nor for a letter", () => expect([texts("dog "), texts("a"), texts("a d")]).toEqual([[], [], []]));
 
   it("replaces the part at the cursor and goes on after it", () => {
     const [one] = complete("a has:c dog", 7, today);

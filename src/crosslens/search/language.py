@@ -22,6 +22,8 @@ _LEAST_WEIGHT, _LARGEST_WEIGHT = 0.001, 1000.0
 _NAME = re.compile(r"([A-Za-z]+):", re.ASCII)
 _ESCAPED = '\\"-~:*'  # what a backslash makes an ordinary character of
 _LONGEST = 10_000
+# SQLite puts together no more than a thousand conditions; nobody means so many.
+_MOST_FILTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +124,12 @@ class _Reader:
         terms: list[Phrase | Picture] = []
         filters: list[Filter] = []
         while self._skip_spaces():
-            part = self._part()
+            start, part = self._at, self._part()
             if isinstance(part, str):
                 words.append(part)
             elif isinstance(part, Filter):
+                if len(filters) == _MOST_FILTERS:
+                    raise self._error(start, f"there are more than {_MOST_FILTERS} filters", "Leave some out")
                 filters.append(part)
             else:
                 terms.append(part)

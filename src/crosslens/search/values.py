@@ -30,6 +30,7 @@ from crosslens.errors import QueryError
 _DAY = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
 _AMOUNT = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)([a-z]*)", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,340})?", re.ASCII)
+_MOST_ENDINGS = 100
 _FACTS = ("date", "place", "camera", "caption", "tag")
 _WANTED_NEAR = "Wanted: latitude,longitude,distance: near:48.85,2.35,5km"
 
@@ -80,6 +81,8 @@ def _extension(_name: str, value: str) -> Extension:
     endings = tuple(ending.strip().lower().removeprefix(".") for ending in value.split(","))
     if not all(endings) or any("/" in ending or ending.startswith(".") for ending in endings):
         raise QueryError(f"{value!r} is no ending of a file's name", "Wanted: ext:heic, or ext:jpg,png")
+    if len(endings) > _MOST_ENDINGS:
+        raise QueryError(f"there are {len(endings)} endings", f"Give at most {_MOST_ENDINGS}")
     return Extension(endings)
 
 

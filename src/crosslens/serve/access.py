@@ -29,6 +29,10 @@ _MINUTE = 60.0
 _MOST_CALLERS = 10_000
 
 
+class KeyFileError(InputError):
+    """The file of keys is damaged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """An API key. scope: it may do this and what lies below it: admin, write, read."""
@@ -54,7 +58,7 @@ class Keys:
     _lock: Lock = field(default_factory=Lock)
 
     def all(self) -> tuple[Key, ...]:
-        """Every key. Raises InputError for a file that is damaged: nobody is let in by mistake."""
+        """Every key. Raises KeyFileError for a file that is damaged: nobody is let in by mistake."""
         if self.file is None:
             return ()
         with self._lock:
@@ -112,7 +116,7 @@ def _read(file: Path) -> tuple[Key, ...]:
     try:
         return tuple(Key(**entry) for entry in json.loads(file.read_text())["keys"])
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
+        raise KeyFileError(
             f"the file of keys {file} cannot be read ({error})", "Repair or remove it"
         ) from error
 

@@ -11,16 +11,16 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from crosslens import __version__
 from crosslens.matcher import Matcher
 from crosslens.serve.access import Keys, Rates
 from crosslens.serve.completion import Completer
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.engine import Engine
 from crosslens.serve.guard import Guard, handle_problems
-from crosslens.serve.intake import pick_up
 from crosslens.serve.jobs import Jobs
 from crosslens.serve.metrics import Metrics
+from crosslens.serve.openapi import App
+from crosslens.serve.resuming import left_over, pick_up
 from crosslens.serve.routes import items, jobs, libraries, models, page, search, system
 from crosslens.serve.service import Service
 from crosslens.serve.shelf import Shelf
@@ -48,7 +48,7 @@ def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
         CapacityLimiter(available_cores()),
         CapacityLimiter(_SLOW_THREADS),
     )
-    app = FastAPI(title="crosslens", version=__version__, docs_url=None, redoc_url=None, lifespan=_lifespan)
+    app = App(docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan)
     app.state.service = service
     for part in (system, models, search, libraries, items, jobs, page):
         app.include_router(part.router)
@@ -65,12 +65,13 @@ def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    left = [(book, left_over(book)) for book in service.shelf.books()]
 
     def warm_up() -> None:
         service.engine.warm_up()
         service.ready.set()
-        for book in service.shelf.books():
-            pick_up(book, service.jobs, service.config.limits)
+        for book, folders in left:
+            pick_up(book, folders, service.jobs, service.config)
 
     thread = threading.Thread(target=warm_up, name="crosslens-warm-up", daemon=True)
     thread.start()

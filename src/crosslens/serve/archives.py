@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from crosslens.read import has_image_name
 from crosslens.serve.config import RequestLimits
-from crosslens.serve.problems import too_large
+from crosslens.serve.problems import Problem, too_large
 
 NO_PICTURE = "its name is not that of a picture"
+_BLOCK = 1 << 20
 # Of the list at the end of an archive, for an entry: its name and all.
 _BYTES_PER_ENTRY = 1 << 10
 _DRIVE = re.compile(r"[A-Za-z]:")
+# What `zipfile` and the decompressors raise, from what was made to break them too.
+_FOUL = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError,
+         RuntimeError, IndexError, OverflowError)  # fmt: skip
+
+
+class BrokenError(Exception):
+    """An archive, or an entry of one, cannot be read."""
 
 
 def is_archive(name: str) -> bool:
@@ -24,19 +36,32 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """An archive with its list read. Raises BrokenError, FileNotFoundError."""
+    with _read():
+        return zipfile.ZipFile(path)
+
+
+def blocks_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The bytes of an entry, never more of them than the archive's list says. Raises BrokenError."""
+    with _read(), archive.open(info) as entry:
+        while block := entry.read(_BLOCK):
+            yield block
+
+
 def check_archive(path: Path, name: str, limits: RequestLimits) -> None:
     """Refuse an archive that would become too much. Raises Problem."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, _read():
             end = cast(Any, zipfile)._EndRecData(file)  # what `ZipFile` itself would go by
         if end and (end[4] > limits.zip_entries or end[5] > limits.zip_entries * _BYTES_PER_ENTRY):
-            raise too_large(f"{name} has more than {limits.zip_entries:,} files")
-        with zipfile.ZipFile(path) as archive:
+            raise _too_many(name, limits)
+        with open_archive(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except BrokenError:
         return  # the job will say so, and take in the rest
     if len(entries) > limits.zip_entries:
-        raise too_large(f"{name} has more than {limits.zip_entries:,} files")
+        raise _too_many(name, limits)
     size, unpacked = path.stat().st_size, sum(info.file_size for info in entries)
     if unpacked > limits.upload or unpacked > max(size, 1) * limits.zip_ratio:
         raise too_large(f"{name} would become {unpacked:,} bytes")
@@ -64,3 +89,17 @@ def sorted_out(archive: zipfile.ZipFile, limits: RequestLimits) -> Iterator[tupl
             yield info, f"it has more than {limits.file:,} bytes"
         else:
             yield info, ""
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except _FOUL as error:
+        raise BrokenError(str(error)) from error
+
+
+def _too_many(name: str, limits: RequestLimits) -> Problem:
+    return too_large(f"{name} has more than {limits.zip_entries:,} files")

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
+from crosslens.changes import Changes
 from crosslens.errors import LibraryNotFoundError
-from crosslens.indexing import mount_of
+from crosslens.indexing import IndexRun, mount_of
 from crosslens.library import Library
 from crosslens.matcher import Compute, Matcher
 from crosslens.serve.engine import Engine
@@ -71,6 +72,7 @@ class Book:
         # Held while a job takes or leaves the library's lock, and by what is quick to write.
         self._gate = threading.Lock()
         self._filling = False
+        self._touched: set[str] = set()
 
     def close(self) -> None:
         """Close the database."""
@@ -197,7 +199,7 @@ class Book:
     @property
     def is_writable(self) -> bool:
         """Whether something can be put into it."""
-        folder = self.folder if self.folder.exists() else self.folder.parent
+        folder = next(one for one in (self.folder, *self.folder.parents) if one.exists())
         return os.access(folder, os.W_OK)
 
     def row(self, number: int) -> ItemRow:
@@ -205,9 +207,13 @@ class Book:
         catalog = self.catalog
         rows = [] if catalog is None else catalog.items([number])
         if not rows:
-            said = f"there is no item {self.name}:{number}"
-            raise Problem(404, "item_not_found", "There is no such item", said)
+            raise self.lacks(number)
         return rows[0]
+
+    def lacks(self, number: int) -> Problem:
+        """That there is no such item, or no more."""
+        said = f"there is no item {self.name}:{number}"
+        return Problem(404, "item_not_found", "There is no such item", said)
 
     def name_of(self, path: str) -> str:
         """A path as clients may read it: below the folder that was indexed."""
@@ -236,6 +242,11 @@ class Book:
             self._know_files(catalog)
             yield catalog, self._engine.plain
 
+    def touched(self, path: str) -> None:
+        """Inside `writing`: a client replaced or deleted its file, which a job may have read before."""
+        if self._filling:
+            self._touched.add(path)
+
     @contextmanager
     def filling(self) -> Iterator[tuple[Catalog, Matcher]]:
         """The database, for a job. Raises as `writing`."""
@@ -251,7 +262,10 @@ class Book:
             finally:
                 with self._gate:
                     self._filling = False
-                    stack.close()
+                    try:
+                        self._look_again(catalog)
+                    finally:
+                        stack.close()
 
     def prepare(self) -> None:
         """Make what searches need after a job. Nothing where the library is still empty."""
@@ -259,6 +273,12 @@ class Book:
             library._look()
             library.prepare()
         self.refresh()
+
+    def _look_again(self, catalog: Catalog) -> None:
+        """Have what clients touched while a job was at work be what it is now."""
+        paths, self._touched = tuple(self._touched), set()
+        if paths:
+            IndexRun(catalog, self._engine.plain).run([str(self.files)], changes=Changes(paths))
 
     def _know_files(self, catalog: Catalog) -> None:
         """Note the folder of what clients send as one that is indexed: two runs at once might both do it."""

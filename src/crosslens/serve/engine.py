@@ -46,6 +46,7 @@ class Engine(Matcher):
         super().__init__(self._gathering, limits=matcher.limits)
         self.reference, self.decoding = matcher.reference, matcher.decoding
         self.plain = matcher
+        self._looks_for_paths = False  # clients may not know what files there are
         self._metrics = metrics
         self._most_waiting = most_waiting
         self._decoding_now = 0

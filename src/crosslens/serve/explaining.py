@@ -83,8 +83,9 @@ def explain(views: Sequence[View], asked: Asked, names: Sequence[str], item: tup
     vectors = engine.embed_texts(worded(texts, engine.spec)) if texts else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
     terms += asked.more
-    kind: Modality = "image" if view._existing().items([number])[0].text is None else "text"
-    holding = [one for one in views if one._existing().holds(kind)]
+    rows = view._existing().items([number])  # none, where it was removed in between
+    kind: Modality = "text" if rows and rows[0].text is not None else "image"
+    holding = [one for one in views if one._existing().holds(kind)] or [view]
     weights = weigh(terms, covariance_of([one.matrix(kind) for one in holding]))
     vector = filters.vector_of(view._existing(), number, view.record.identity)
     cosines = [float(term.vector @ vector) for term in terms]

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from crosslens.serve.problems import Problem, invalid, too_large
@@ -24,40 +25,19 @@ class Sent(Generic[M]):
     files: dict[str, bytes]
 
 
-def sent(model: type[M]) -> Callable[[Request], Awaitable[Sent[M]]]:
-    """A dependency that reads a request of this kind. Raises Problem."""
+def sent(model: type[M], *, files: bool = False) -> Callable[[Request], Awaitable[Sent[M]]]:
+    """A dependency that reads a request of this kind, and raises Problem. files: it may be a form."""
 
     async def read(request: Request) -> Sent[M]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "multipart/form-data":
+        if files and kind == "multipart/form-data":
             return await _form(request, model)
         if kind not in ("application/json", ""):
-            remedy = "Send application/json, or multipart/form-data"
+            remedy = "Send application/json" + (", or multipart/form-data" if files else "")
             raise Problem(415, "unsupported_media", "The form of the request is not known", kind, remedy)
         return Sent(validated(model, await request.body()), {})
 
     return read
-
-
-def described(model: type[BaseModel], *, form: bool = True) -> dict[str, Any]:
-    """What OpenAPI says of a request that `sent` reads: FastAPI cannot see it."""
-    whole = model.model_json_schema()
-    known = whole.pop("$defs", {})
-
-    def inlined(part: Any) -> Any:
-        if isinstance(part, dict):
-            if "$ref" in part:
-                return inlined(known[part["$ref"].rpartition("/")[2]])
-            return {name: inlined(value) for name, value in part.items()}
-        return [inlined(value) for value in part] if isinstance(part, list) else part
-
-    content: dict[str, Any] = {"application/json": {"schema": inlined(whole)}}
-    if form:
-        fields = {"request": {"type": "string", "description": "the JSON of the request"}}
-        schema = {"type": "object", "properties": fields, "required": ["request"],
-                  "additionalProperties": {"type": "string", "format": "binary"}}  # fmt: skip
-        content["multipart/form-data"] = {"schema": schema}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def validated(model: type[M], data: bytes | str) -> M:
@@ -85,16 +65,19 @@ async def _form(request: Request, model: type[M]) -> Sent[M]:
     asked: M | None = None
     files: dict[str, bytes] = {}
     size = 0
-    async with request.form(max_files=limits.images, max_fields=20) as form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                data = await value.read()
-                size += len(data)
-                if size > limits.body:
-                    raise too_large(f"the files have more than {limits.body:,} bytes together")
-                files[name] = data
-            elif name == "request":
-                asked = validated(model, value)
+    try:
+        async with request.form(max_files=limits.images, max_fields=20, max_part_size=limits.body) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    data = await value.read()
+                    size += len(data)
+                    if size > limits.body:
+                        raise too_large(f"the files have more than {limits.body:,} bytes together")
+                    files[name] = data
+                elif name == "request":
+                    asked = validated(model, value)
+    except HTTPException as error:
+        raise invalid(f"the form cannot be read ({error.detail})", "Send multipart/form-data") from error
     if asked is None:
         raise invalid('the form has no field "request"', "Put the JSON of the request there")
     return Sent(asked, files)

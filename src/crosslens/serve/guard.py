@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -15,15 +16,24 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from crosslens.errors import CrosslensError
-from crosslens.serve.access import Scope, check_host, check_origin, sent_key
+from crosslens.serve.access import KeyFileError, Scope, check_host, check_origin, sent_key
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.forms import wrong_members
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.problems import MEDIA_TYPE, Overloaded, Problem, invalid, problem_of, too_large
+from crosslens.serve.problems import (
+    MEDIA_TYPE,
+    Overloaded,
+    Problem,
+    invalid,
+    problem_of,
+    stopping,
+    too_large,
+)
 from crosslens.serve.service import Service, service_of
 
 access_log = logging.getLogger("crosslens.access")
@@ -31,6 +41,12 @@ fault_log = logging.getLogger("crosslens.faults")
 
 # Where a body goes to the disk as it comes.
 _UPLOADS = re.compile(r"/v1/libraries/[^/]+/items(/[^/]+)?/?$")
+# What has no end has no length either, and nobody asks for its head alone.
+_STREAMS = re.compile(r"/v1/jobs/[^/]+/events$")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+_LONGEST_NUMBER = 18
+# In a scope: of an answer, only the head is wanted.
+HEAD = "crosslens.head"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 # Nothing of another place, no frames, no scripts but the page's own files.
 POLICY = (
@@ -92,19 +108,26 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        is_head = method == "HEAD" and not _STREAMS.match(scope["path"])
+        if is_head:  # the same answer, and its body left out below; the server must not see it as another
+            scope.setdefault("state", {})
+            scope = {**scope, "method": "GET", HEAD: True}
         request = Request(scope, receive)
         # No secret; asking the system for one lets go of Python's lock, and has to wait for it.
         request.state.id = f"{random.getrandbits(64):016x}"
-        status, started = 500, time.perf_counter()
+        status, begun, started = 500, False, time.perf_counter()
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 extra = {**_HEADERS, "x-request-id": request.state.id}
                 given = {name.lower() for name, _ in message["headers"]}
                 added = [(n.encode(), v.encode()) for n, v in extra.items() if n.encode() not in given]
                 message["headers"] = [*message["headers"], *added]
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         self._metrics.running.inc()
@@ -117,9 +140,12 @@ class Guard:
                 await problem_response(request, problem)(scope, receive, answer)
                 return
             await self._app(scope, self._counted(request, receive), answer)
+        except asyncio.CancelledError:  # the server stops, and has waited for it long enough
+            if not begun:
+                await problem_response(request, stopping())(scope, receive, answer)
         finally:
             self._metrics.running.dec()
-            self._note(request, status, time.perf_counter() - started)
+            self._note(request, method, status, time.perf_counter() - started)
 
     def _most_bytes(self, request: Request) -> int:
         limits = self._config.limits
@@ -127,7 +153,7 @@ class Guard:
 
     def _check_length(self, request: Request) -> None:
         length, most = request.headers.get("content-length", "0"), self._most_bytes(request)
-        if not length.isdecimal() or int(length) > most:
+        if not length.isdecimal() or len(length) > _LONGEST_NUMBER or int(length) > most:
             raise too_large(f"the request has {length:.20} bytes, {most:,} are allowed")
 
     def _counted(self, request: Request, receive: Receive) -> Receive:
@@ -144,10 +170,11 @@ class Guard:
 
         return counted
 
-    def _note(self, request: Request, status: int, seconds: float) -> None:
+    def _note(self, request: Request, method: str, status: int, seconds: float) -> None:
         """One line of JSON: no query, no text, no key."""
         route = getattr(request.scope.get("route"), "path", "other")
-        self._metrics.requests.labels(request.method, route, str(status)).inc()
+        known = method if method in _METHODS else "other"  # a client may call it anything
+        self._metrics.requests.labels(known, route, str(status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if not access_log.isEnabledFor(logging.INFO):
             return
@@ -157,7 +184,7 @@ class Guard:
             "id": request.state.id,
             "client": client,
             "key": getattr(request.state, "key", None),
-            "method": request.method,
+            "method": known,
             "route": route,
             "status": status,
             "ms": round(1000 * seconds, 2),
@@ -168,9 +195,9 @@ class Guard:
 def problem_response(request: Request, problem: Problem) -> Response:
     """A problem as an answer."""
     identity = getattr(request.state, "id", "")
-    return JSONResponse(
-        problem.document(identity), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    # That of a fault is sent by a layer outside of the guard, which adds nothing.
+    headers = {**_HEADERS, "x-request-id": identity, **problem.headers}
+    return JSONResponse(problem.document(identity), problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def handle_problems(app: FastAPI, service: Service) -> None:
@@ -180,7 +207,9 @@ def handle_problems(app: FastAPI, service: Service) -> None:
         problem = _problem(error)
         problem.detail, problem.remedy = map(service.shelf.hide, (problem.detail, problem.remedy))
         service.metrics.failures.labels(problem.code).inc()
-        if problem.status >= 500:
+        if problem.status == 405:
+            problem.headers["Allow"] = ", ".join(_allowed(app, request))
+        if problem.status >= 500 and problem.code != "not_ready":  # which is no fault
             fault_log.error("request %s", request.state.id, exc_info=error)
         return problem_response(request, problem)
 
@@ -188,6 +217,18 @@ def handle_problems(app: FastAPI, service: Service) -> None:
     kinds = (HTTPException, RequestValidationError, ClientDisconnect, Problem, Overloaded, CrosslensError)
     for kind in (Exception, *kinds):
         app.add_exception_handler(kind, answer)
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that a path knows. The framework tells those of its first endpoint alone."""
+    path = request.scope["path"]
+
+    def is_there(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+
+    there = {method for method in _METHODS if is_there("GET" if method == "HEAD" else method)}
+    return sorted(there - ({"HEAD"} if _STREAMS.match(path) else set()))
 
 
 def _problem(error: Any) -> Problem:
@@ -199,4 +240,6 @@ def _problem(error: Any) -> Problem:
         code, title = _TITLES.get(error.status_code, (f"http_{error.status_code}", "This was refused"))
         headers = dict(error.headers or {})
         return Problem(error.status_code, code, title, str(error.detail or ""), headers=headers)
+    if isinstance(error, KeyFileError):  # the operator's mistake, not the client's
+        return problem_of(RuntimeError())
     return problem_of(error)

@@ -32,6 +32,14 @@ def presented(found: Sequence[tuple[Book, Hit]], *, whole_paths: bool) -> list[d
     ]
 
 
+def one_presented(book: Book, number: int, *, whole_paths: bool) -> dict[str, Any]:
+    """An item, as above. Raises Problem."""
+    found = presented([(book, book.row(number).hit(float("nan")))], whole_paths=whole_paths)
+    if not found:  # removed in between
+        raise book.lacks(number)
+    return found[0]
+
+
 def version_of(hash_: bytes) -> str:
     """What stands for a content in addresses that may be kept for good."""
     return hash_.hex()[:_VERSION]

@@ -4,47 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
-import stat
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 from crosslens.changes import Changes
 from crosslens.decode import decode
-from crosslens.errors import ImageError, LibraryError
+from crosslens.errors import ImageError
 from crosslens.indexing import IndexRun
+from crosslens.matcher import Matcher
 from crosslens.read import has_image_name
+from crosslens.serve.archives import NO_PICTURE, BrokenError, blocks_of, is_archive, open_archive, sorted_out
 from crosslens.serve.book import Book
-from crosslens.serve.config import RequestLimits
-from crosslens.serve.jobs import CancelledError, Job, Jobs, Task, fill
-from crosslens.serve.problems import Problem, too_large
-from crosslens.serve.uploads import Arrived, Incoming, accepted, arrived_in, clean, folder_in, safe_name
+from crosslens.serve.config import ServeConfig
+from crosslens.serve.jobs import CancelledError, Job, Task, fill
+from crosslens.serve.problems import Problem, invalid, too_large
+from crosslens.serve.uploads import Arrived, Incoming, arrived_in, folder_in, safe_name
+from crosslens.store.catalog import Catalog
 from crosslens.store.details import files_of, paths_with
+from crosslens.store.schema import explained
 from crosslens.types import Failure
-
-_BLOCK = 1 << 20
-# Of the list at the end of an archive, for an entry: its name and all.
-_BYTES_PER_ENTRY = 1 << 10
-_NO_PICTURE = "its name is not that of a picture"
-_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 @dataclass
 class Intake:
-    """What was accepted, as it is taken in. folder: where it lies; paths: of files put into the library."""
+    """What was accepted, as it is taken in.
+
+    folder: where it lies. again: an earlier process may have begun with it. paths: of files put into the
+    library, each with what its client called it.
+    """
 
     book: Book
     folder: Path
-    limits: RequestLimits
-    paths: list[str] = field(default_factory=list)
+    config: ServeConfig
+    again: bool = False
+    paths: dict[str, str] = field(default_factory=dict)
     _present: int = 0
     _contents: dict[str, str] = field(default_factory=dict)
+    _placed: dict[str, str] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -53,13 +53,14 @@ class Intake:
         return Task(self.run, self.discard)
 
     def run(self, job: Job) -> None:
-        """Take it in. Raises CancelledError, and what indexing raises."""
+        """Take it in. Raises CancelledError, Problem, and what indexing raises."""
         source = folder_in(self.folder)
         if source is None:
             self._take_in(job)
             return
         try:
-            fill(job, self.book, [source])
+            # Looked at now: what was allowed, or where a link led, may have changed since.
+            fill(job, self.book, [allowed_folder(source, self.config.folders)])
         except CancelledError:
             raise  # what is left is done after the next start, unless a user wanted it so
         except Exception:
@@ -69,78 +70,100 @@ class Intake:
 
     def _take_in(self, job: Job) -> None:
         arrived = arrived_in(self.folder) if self.folder.is_dir() else []
+        if self.again and arrived:
+            there = [path for path in unindexed(self.book) if os.path.isfile(path)]
+            self._placed = {_sha256(Path(path)): path for path in there}
         for one in arrived:
             job.check()
             if is_archive(one.name):
                 self._unpack(job, one)
-            elif has_image_name(one.name):
-                with suppress(FileNotFoundError):  # taken in before the service was stopped
-                    self._place(self.folder / one.file, one.name, one.sha256)
+            elif not has_image_name(one.name):
+                job.fail(one.name, NO_PICTURE)
+            elif (self.folder / one.file).exists():
+                self._place(job, one.name, one)
             else:
-                job.fail(one.name, _NO_PICTURE)
+                self._was_placed(one.name, one.sha256)
         if any(is_archive(one.name) for one in arrived):
             os.sync()  # what was unpacked must be on the disk before the archive goes
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.paths:
-            report = fill(job, self.book, [str(self.book.files)], Changes(tuple(self.paths)))
-            self._throw_out(report.failures)
+            files = str(self.book.files)
+            report = fill(job, self.book, [files], Changes(tuple(self.paths)), self.paths)
+            throw_out(self.book, report.failures)
         job.report = (job.report or {}) | {"present": self._present}
 
     def discard(self) -> None:
         """A user cancelled it: nothing is kept but what was indexed."""
         shutil.rmtree(self.folder, ignore_errors=True)
         catalog = self.book.catalog
-        known = catalog.ids_of(self.paths) if catalog is not None else {}
+        known = catalog.ids_of(list(self.paths)) if catalog is not None else {}
         for path in self.paths:
             if path not in known:
                 Path(path).unlink(missing_ok=True)
 
     def _unpack(self, job: Job, one: Arrived) -> None:
         try:
-            with zipfile.ZipFile(self.folder / one.file) as archive:
-                for info, reason in sorted_out(archive, self.limits):
-                    job.check()
-                    if reason or (reason := self._extract(archive, info)):
-                        job.fail(f"{one.name}/{info.filename}", reason)
+            archive = open_archive(self.folder / one.file)
         except FileNotFoundError:
             return
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except BrokenError as error:
             job.fail(one.name, f"the archive cannot be read ({error})")
+            return
+        with archive:
+            for info, reason in sorted_out(archive, self.config.limits):
+                job.check()
+                name = f"{one.name}/{info.filename}"
+                if reason or (reason := self._extract(job, archive, info, name)):
+                    job.fail(name, reason)
 
-    def _extract(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-        """Put an entry into the library; returns why it cannot be, or ""."""
-        draft, digest = self.folder / "entry", hashlib.sha256()
+    def _extract(self, job: Job, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> str:
+        """Put an entry into the library; returns why it cannot be, or "". Raises LibraryFullError."""
+        draft, digest, size = self.folder / "entry", hashlib.sha256(), 0
         try:
-            with archive.open(info) as entry, draft.open("wb") as file:
-                while block := entry.read(_BLOCK):  # never more than the archive's list says
+            with explained(self.book.folder), draft.open("wb") as file:
+                for block in blocks_of(archive, info):
                     digest.update(block)
-                    file.write(block)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                    size += file.write(block)
+        except BrokenError as error:
             return f"it cannot be unpacked ({error})"
-        self._place(draft, safe_name(info.filename), digest.hexdigest())
+        one = Arrived(draft.name, safe_name(info.filename), size, digest.hexdigest())
+        if not self._was_placed(name, one.sha256):
+            self._place(job, name, one)
         return ""
 
-    def _place(self, file: Path, name: str, sha256: str) -> None:
+    def _was_placed(self, name: str, sha256: str) -> bool:
+        """Whether an earlier process gave this its place; it is indexed now."""
+        path = self._placed.pop(sha256, None)
+        if path is not None:
+            self._contents[sha256] = path
+            self.paths[path] = name
+        return path is not None
+
+    def _place(self, job: Job, name: str, one: Arrived) -> None:
         """Give a whole file its place, unless the library has its content among its own files."""
-        with self.book.placing:
-            if self._is_there(sha256):
+        file = self.folder / one.file
+        with self.book.placing, explained(self.book.folder):
+            same = self._same(one.sha256)
+            if same is not None:
                 file.unlink()
                 self._present += 1
+                job.same(name, self.book.name_of(same))
                 return
-            target = self._free_name(name, sha256)
+            target = self._free_name(one.name, one.sha256)
             if target is None:
-                target = self.book.files / name
+                target = self.book.files / one.name
                 file.unlink()
             else:
                 file.rename(target)
-            self._contents[sha256] = str(target)
-            self.paths.append(str(target))
+            self._contents[one.sha256] = str(target)
+            self.paths[str(target)] = name
 
-    def _is_there(self, sha256: str) -> bool:
+    def _same(self, sha256: str) -> str | None:
+        """The path of the library's own file with this content, if there is one."""
         catalog = self.book.catalog
         known = [] if catalog is None else paths_with(catalog, bytes.fromhex(sha256))
         own = [path for path in known if self.book.is_own(path) and os.path.isfile(path)]
-        return bool(own) or sha256 in self._contents
+        return next(iter(own), None) or self._contents.get(sha256) or self._placed.get(sha256)
 
     def _free_name(self, name: str, sha256: str) -> Path | None:
         """A path that is free; None where this very content has the name, and was not indexed yet."""
@@ -155,133 +178,87 @@ class Intake:
         self._numbers[name] = number
         return path
 
-    def _throw_out(self, failures: tuple[Failure, ...]) -> None:
-        """Delete files of this upload that are no pictures; what failed for another reason stays."""
-        own, limits = set(self.paths), self.book.engine.limits
-        for failure in failures:
-            path = Path(failure.path)
-            if failure.path not in own or not os.access(path, os.R_OK):
-                continue
-            try:
-                decode(path.read_bytes(), path.name, limits=limits)
-            except ImageError:
-                path.unlink()
-            except OSError:
-                continue
 
-
-def is_archive(name: str) -> bool:
-    """Whether a file is unpacked."""
-    return name.lower().endswith(".zip")
-
-
-def check_archive(path: Path, name: str, limits: RequestLimits) -> None:
-    """Refuse an archive that would become too much. Raises Problem."""
-    try:
-        with path.open("rb") as file:
-            end = cast(Any, zipfile)._EndRecData(file)  # what `ZipFile` itself would go by
-        if end and (end[4] > limits.zip_entries or end[5] > limits.zip_entries * _BYTES_PER_ENTRY):
-            raise too_large(f"{name} has more than {limits.zip_entries:,} files")
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # the job will say so, and take in the rest
-    if len(entries) > limits.zip_entries:
-        raise too_large(f"{name} has more than {limits.zip_entries:,} files")
-    size, unpacked = path.stat().st_size, sum(info.file_size for info in entries)
-    if unpacked > limits.upload or unpacked > max(size, 1) * limits.zip_ratio:
-        raise too_large(f"{name} would become {unpacked:,} bytes")
-
-
-def sorted_out(archive: zipfile.ZipFile, limits: RequestLimits) -> Iterator[tuple[zipfile.ZipInfo, str]]:
-    """Entries of an archive, each with why it is refused, or "". Folders and hidden files are passed over."""
-    for info in archive.infolist():
-        parts = [part for part in re.split(r"[/\\]", info.filename) if part]
-        escapes = ".." in parts or info.filename[:1] in ("/", "\\") or _DRIVE.match(info.filename)
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts if part != "..")
-        if escapes:
-            yield info, "its path leads out of the archive"
-        elif info.is_dir() or hidden or not parts:
-            continue
-        elif info.flag_bits & 1:
-            yield info, "it is encrypted"
-        elif not stat.S_ISREG(info.external_attr >> 16) and stat.S_IFMT(info.external_attr >> 16):
-            yield info, "it is no regular file"
-        elif is_archive(info.filename):
-            yield info, "an archive in an archive is not opened"
-        elif not has_image_name(info.filename):
-            yield info, _NO_PICTURE
-        elif info.file_size > limits.file:
-            yield info, f"it has more than {limits.file:,} bytes"
-        else:
-            yield info, ""
+def allowed_folder(path: str, allowed: Sequence[Path]) -> str:
+    """A folder below one of those allowed, with every link on the way resolved. Raises Problem."""
+    real = os.path.realpath(os.path.expanduser(path)) if "\0" not in path else ""
+    for folder in allowed:
+        above = os.path.realpath(folder)
+        if real == above or real.startswith(above.rstrip(os.sep) + os.sep):
+            if not os.path.isdir(real):
+                raise invalid("there is no such folder", "Name a folder of pictures")
+            return real
+    remedy = "The operator can allow it: crosslens serve --folder DIR"
+    raise Problem(403, "folder_not_allowed", "The folder is not among those allowed", "", remedy)
 
 
 def put(book: Book, incoming: Incoming, name: str) -> tuple[int, bool]:
     """Let a picture that has come be the file of this name; returns its item, and whether the name is new.
 
-    Raises Problem, ImageError for what is no picture, and what indexing raises.
+    Raises Problem, ImageError for what is no picture, and what indexing raises; then all is as it was.
     """
     [one] = incoming.arrived
     new, old, target = incoming.folder / one.file, incoming.folder / "old", book.files / name
     if one.size > book.engine.limits.max_bytes:
         raise too_large(f"{name} has more than {book.engine.limits.max_bytes:,} bytes")
     book.engine.plain.prepare(new.read_bytes(), name)
+    path = str(target)
     with book.writing() as (catalog, matcher):
-        with book.placing:
+        before = catalog.hashes_of([path]).get(path)
+        with book.placing, explained(book.folder):
             same = target.is_file() and _sha256(target) == one.sha256
-            known = catalog.ids_of([str(target)])
             if target.is_file():
                 shutil.copy2(target, old)
             if not same:
                 new.replace(target)
-        if not (same and known):
-            report = IndexRun(catalog, matcher).run([str(book.files)], changes=Changes((str(target),)))
-            if report.failures:
-                old.replace(target) if old.exists() else target.unlink()
-                reason = report.failures[0].reason
-                raise Problem(422, "image_unreadable", "A picture cannot be read", f"{name}: {reason}")
-        number = catalog.ids_of([str(target)])[str(target)]
+        if not same or before != bytes.fromhex(one.sha256):
+            try:
+                _index(book, catalog, matcher, path)
+            except BaseException:
+                old.replace(target) if old.exists() else target.unlink(missing_ok=True)
+                raise
+        book.touched(path)
+        number = catalog.ids_of([path])[path]
     book.refresh()
-    return number, not known
+    return number, before is None
 
 
-def pick_up(book: Book, jobs: Jobs, limits: RequestLimits) -> None:
-    """Take up what an earlier process accepted and did not finish."""
-    clean(book.files)
-    left = [Intake(book, folder, limits) for folder in accepted(book.files)]
-
-    def run(job: Job) -> None:
-        for intake in left:
-            intake.run(job)
-        if _unindexed(book):
-            fill(job, book, [str(book.files)])
-
-    def discard() -> None:
-        for intake in left:
-            intake.discard()
-
-    with suppress(LibraryError):  # a job would come to it, too
-        if left or _unindexed(book):
-            jobs.submit(book.name, "upload" if left else "index", Task(run, discard))
+def _index(book: Book, catalog: Catalog, matcher: Matcher, path: str) -> None:
+    report = IndexRun(catalog, matcher).run([str(book.files)], changes=Changes((path,)))
+    if report.failures:
+        reason = report.failures[0].reason
+        said = f"{os.path.basename(path)}: {reason}"
+        raise Problem(422, "image_unreadable", "A picture cannot be read", said)
 
 
-def _unindexed(book: Book) -> bool:
-    """Whether the library's own files differ from what was indexed of them."""
-    catalog, known = book.catalog, {}
+def throw_out(book: Book, failures: Sequence[Failure]) -> None:
+    """Delete clients' files that are no pictures; what could not be indexed for another reason stays."""
+    for path in (Path(failure.path) for failure in failures if book.is_own(failure.path)):
+        with book.placing, suppress(OSError):  # gone, or not to be read now
+            data = path.read_bytes()
+            try:
+                decode(data, path.name, limits=book.engine.limits)
+            except ImageError:
+                path.unlink()
+
+
+def unindexed(book: Book) -> list[str]:
+    """A library's own files that differ from what was indexed of them, and those of items that are gone."""
+    catalog, known, there = book.catalog, {}, {}
     if catalog is not None:
         for root in catalog.roots():
             if root.path == str(book.files):
                 known = files_of(catalog, root)
     try:
         with os.scandir(book.files) as entries:
-            return any(
-                known.get(entry.path) != (entry.stat().st_size, entry.stat().st_mtime_ns)
-                for entry in entries
-                if not entry.name.startswith(".") and has_image_name(entry.name)
-            )
+            for entry in entries:
+                if not entry.name.startswith(".") and has_image_name(entry.name):
+                    with suppress(FileNotFoundError):
+                        there[entry.path] = (entry.stat().st_size, entry.stat().st_mtime_ns)
     except OSError:
-        return False
+        return []
+    differing = [path for path, state in there.items() if known.get(path) != state]
+    return differing + [path for path in known if path not in there]
 
 
 def _sha256(path: Path) -> str:

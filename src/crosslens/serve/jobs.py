@@ -13,9 +13,10 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from crosslens.changes import Changes
@@ -24,7 +25,7 @@ from crosslens.indexing import IndexRun
 from crosslens.matcher import Matcher
 from crosslens.serve.book import Book
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.problems import Problem, problem_of
+from crosslens.serve.problems import Problem, problem_of, stopping
 from crosslens.store.catalog import Catalog
 from crosslens.types import IndexReport, Progress
 
@@ -33,7 +34,7 @@ fault_log = logging.getLogger("crosslens.faults")
 Kind: TypeAlias = Literal["upload", "folder", "index"]
 State: TypeAlias = Literal["waiting", "running", "done", "failed", "cancelled"]
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-_MOST_TOLD = 1000  # failures that are told one by one
+_MOST_TOLD = 1000  # failures, and duplicates, that are told one by one
 _KEPT = 200  # jobs that ended
 _RETRY_SECONDS = 1.0
 _STOP_SECONDS = 30.0
@@ -53,6 +54,7 @@ class Job:
         self.state: State = "waiting"
         self.done = self.total = self.failed = self.version = 0
         self.failures: list[dict[str, str]] = []
+        self.duplicates: list[dict[str, str]] = []
         self.created = time.time()
         self.started: float | None = None
         self.ended: float | None = None
@@ -66,7 +68,7 @@ class Job:
         """As clients see it."""
         names = ("id", "library", "kind", "state", "done", "total", "failed", "created", "started", "ended")
         known = {name: getattr(self, name) for name in names}
-        known |= {"failures": list(self.failures)}
+        known |= {"failures": list(self.failures), "duplicates": list(self.duplicates)}
         return known | {name: value for name in ("report", "problem") if (value := getattr(self, name))}
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -99,6 +101,12 @@ class Job:
         self.failed += 1
         if len(self.failures) < _MOST_TOLD:
             self.failures.append({"name": name, "reason": reason})
+        self._changed()
+
+    def same(self, name: str, kept: str) -> None:
+        """What is not kept, since a file of the library has the same content."""
+        if len(self.duplicates) < _MOST_TOLD:
+            self.duplicates.append({"name": name, "same_as": kept})
         self._changed()
 
     def enter(self, state: State) -> None:
@@ -144,17 +152,18 @@ class Jobs:
     def check_room(self, library: str) -> None:
         """Raise Problem where the line of a library is full."""
         if self._closing:
-            raise Problem(503, "not_ready", "The service is stopping", headers={"Retry-After": "5"})
+            raise stopping()
         if len(self._lines.get(library, ())) >= self._most_waiting:
             said = f"{self._most_waiting} jobs are waiting for {library!r}"
             raise Problem(429, "too_many_jobs", "Too many jobs", said, "Try again when some have ended",
                           headers={"Retry-After": "30"})  # fmt: skip
 
-    def submit(self, library: str, kind: Kind, task: Task) -> Job:
-        """Put a job into the line of a library. Raises Problem."""
+    def submit(self, library: str, kind: Kind, task: Task, *, bounded: bool = True) -> Job:
+        """Put a job into the line of a library; unless `bounded`, however long it is. Raises Problem."""
         job = Job(library, kind)
         with self._changed:
-            self.check_room(library)
+            if bounded:
+                self.check_room(library)
             self._jobs[job.id] = (job, task)
             self._lines.setdefault(library, deque()).append(job.id)
             if library not in self._threads:
@@ -253,10 +262,17 @@ class Jobs:
 # -- the work -------------------------------------------------------------------------------------
 
 
-def fill(job: Job, book: Book, sources: Sequence[str], changes: Changes = Changes()) -> IndexReport:  # noqa: B008
+def fill(
+    job: Job,
+    book: Book,
+    sources: Sequence[str],
+    changes: Changes = Changes(),  # noqa: B008
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> IndexReport:
     """Bring a library up to date with some folders, as `Library.index` does; told to the job as it goes.
 
-    Waits while another process writes to the library. Raises CancelledError, and what `Library.index` raises.
+    names: what failures are told under, by path; else below their folder. Waits while another process writes
+    to the library. Raises CancelledError, and what `Library.index` raises.
     """
     with _once_free(job, book) as (catalog, matcher):
         told = 0
@@ -264,7 +280,7 @@ def fill(job: Job, book: Book, sources: Sequence[str], changes: Changes = Change
         def tell(progress: Progress) -> None:
             nonlocal told
             for failure in run.report().failures[told:] if progress.failed > told else ():
-                job.fail(book.name_of(failure.path), failure.reason)
+                job.fail(names.get(failure.path) or book.name_of(failure.path), failure.reason)
                 told += 1
             job.progress(progress.done, progress.total)
             job.check()

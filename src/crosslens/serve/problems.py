@@ -93,6 +93,11 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "internal", "Something went wrong in the service")
 
 
+def stopping() -> Problem:
+    """The service takes nothing new."""
+    return Problem(503, "not_ready", "The service is stopping", headers={"Retry-After": "5"})
+
+
 def not_found(what: str) -> Problem:
     """There is no such thing."""
     return Problem(404, "not_found", "Not found", f"there is no {what}")

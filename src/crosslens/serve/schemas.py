@@ -78,7 +78,7 @@ class Classify(Request):
 
 
 class Part(Request):
-    """One term of a search: a text, a picture, or an item. A negative weight pushes away."""
+    """One term of a search: one of text, image and item. A negative weight pushes away."""
 
     text: Annotated[str, Field(min_length=1)] | None = None
     image: Picture | None = None
@@ -108,7 +108,9 @@ class Search(Request):
     parts: Annotated[list[Part], Field(max_length=32)] = []
     libraries: Annotated[list[_Name], Field(min_length=1, max_length=100)] | None = None
     kind: Literal["image", "text"] | None = None
-    k: Annotated[int, Field(ge=1)] = 10
+    k: Annotated[int, Field(ge=1, description="At most 1,000, unless the operator allows another number")] = (
+        10
+    )
     offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     sort: Literal["score", "date", "path"] = "score"
     relevant: bool = False

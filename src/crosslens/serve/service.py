@@ -21,7 +21,7 @@ from crosslens.serve.pictures import picture_bytes, uploaded
 from crosslens.serve.problems import too_large
 from crosslens.serve.schemas import Address, ItemPicture, Picture, Upload
 from crosslens.serve.shelf import Shelf
-from crosslens.serve.thumbnails import Thumbnails, file_of
+from crosslens.serve.thumbnails import Thumbnails, file_of, opened
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Service:
 
     def item_picture(self, given: ItemPicture) -> bytes:
         """The file of an item. Raises Problem."""
-        with open(file_of(*self.shelf.item(given.item)).path, "rb") as file:
+        with opened(file_of(*self.shelf.item(given.item))) as file:
             data = file.read(self.config.pictures.max_bytes + 1)
         if len(data) > self.config.pictures.max_bytes:
             raise too_large(f"{given.item} has more than {self.config.pictures.max_bytes:,} bytes")

@@ -6,7 +6,10 @@ import io
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -25,11 +28,13 @@ _OVERSAMPLE = 2
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The file of an item, as it was indexed. name: for people; hash: of its content."""
+    """The file of an item, as it was indexed. item: "photos:12"; name: for people; hash: of its content."""
 
+    item: str
     path: str
     name: str
     hash: bytes
+    status: os.stat_result
 
 
 class Thumbnails:
@@ -42,7 +47,10 @@ class Thumbnails:
         self._lock = threading.Lock()
 
     def make(self, file: File, size: int, limits: Limits) -> bytes:
-        """A WebP, its sides at most `size`, which is one of those that `rounded` gives. Raises ImageError."""
+        """A WebP, its sides at most `size`, which is one of those that `rounded` gives.
+
+        Raises ImageError, Problem.
+        """
         key = (file.hash, size)
         with self._lock:
             if key in self._kept:
@@ -64,28 +72,54 @@ def rounded(size: int) -> int:
 
 def file_of(book: Book, number: int) -> File:
     """The file of an item, if it is there and as it was indexed. Raises Problem."""
-    row = book.row(number)
-    details = details_of(book.existing(), [number])[number]
-    name = os.path.basename(details.below.removeprefix(ADDED))
+    row, item = book.row(number), f"{book.name}:{number}"
+    details = details_of(book.existing(), [number]).get(number)
+    if details is None:  # removed in between
+        raise book.lacks(number)
     if row.text is not None:
-        raise Problem(404, "not_a_picture", "The item is a text", f"{book.name}:{number}")
+        raise Problem(404, "not_a_picture", "The item is a text", item)
+    if row.path.startswith(ADDED):
+        raise _missing(item)
     try:
-        status = None if row.path.startswith(ADDED) else os.stat(row.path)
-    except OSError:
-        status = None
-    if status is None:
-        said = f"the file of {book.name}:{number} is not there"
-        remedy = "Plug its disk in; its vector is there, and is searched"
-        raise Problem(404, "file_missing", "The file is not there now", said, remedy)
-    if (status.st_size, status.st_mtime_ns) != (row.size, row.modified_ns):
-        said = f"the file of {book.name}:{number} was changed after it was indexed"
-        raise Problem(409, "file_changed", "The file was changed", said, "Have its folder indexed again")
-    return File(row.path, name, details.hash)
+        status = os.stat(row.path)
+    except OSError as error:
+        raise _missing(item) from error
+    if _state(status) != (row.size, row.modified_ns):
+        raise _changed(item)
+    return File(item, row.path, os.path.basename(details.below), details.hash, status)
+
+
+@contextmanager
+def opened(file: File) -> Iterator[BinaryIO]:
+    """That very file: it may have been deleted or replaced since it was looked at. Raises Problem."""
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open(file.path, "rb"))
+        except OSError as error:
+            raise _missing(file.item) from error
+        if _state(os.fstat(stream.fileno())) != _state(file.status):
+            raise _changed(file.item)
+        yield stream
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _missing(item: str) -> Problem:
+    said = f"the file of {item} is not there"
+    remedy = "Plug its disk in; its vector is there, and is searched"
+    return Problem(404, "file_missing", "The file is not there now", said, remedy)
+
+
+def _changed(item: str) -> Problem:
+    said = f"the file of {item} was changed after it was indexed"
+    return Problem(409, "file_changed", "The file was changed", said, "Have its folder indexed again")
 
 
 def _webp(file: File, size: int, limits: Limits) -> bytes:
-    with open(file.path, "rb") as opened:
-        image = decode(opened, file.name, shrink_to=size, oversample=_OVERSAMPLE, limits=limits).image
+    with opened(file) as stream:
+        image = decode(stream, file.name, shrink_to=size, oversample=_OVERSAMPLE, limits=limits).image
     image.thumbnail((size, size), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     image.save(written, "WEBP", quality=_QUALITY, method=2)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from crosslens.serve.config import RequestLimits
@@ -146,14 +146,17 @@ class FormReader:
             "on_part_end": self._part_ends,
             "on_end": self._end,
         }
-        self._parser = MultipartParser(options[b"boundary"], callbacks)
+        try:
+            self._parser = MultipartParser(options[b"boundary"], callbacks)
+        except FormParserError as error:  # a boundary that is too long
+            raise _unreadable(error) from error
 
     def feed(self, data: bytes) -> None:
         """More of the body. Raises Problem."""
         try:
             self._parser.write(data)
-        except MultipartParseError as error:
-            raise invalid(f"the form cannot be read ({error})", "Send multipart/form-data") from error
+        except FormParserError as error:
+            raise _unreadable(error) from error
 
     def finish(self) -> None:
         """The body is whole. Raises Problem where it is not, or holds no file."""
@@ -192,6 +195,10 @@ class FormReader:
 
     def _end(self) -> None:
         self._whole = True
+
+
+def _unreadable(error: FormParserError) -> Problem:
+    return invalid(f"the form cannot be read ({error})", "Send multipart/form-data")
 
 
 def clean(files: Path) -> None:

@@ -47,11 +47,7 @@ class Scan:
 
         only: the files and folders that were looked at; None: all of the root.
         """
-        rows = ((to_sql(item.path), root.id, item.size, item.modified_ns) for item in found)
-        # Page by page: the disk is walked while the database is free for others.
-        while page := list(islice(rows, _PAGE)):
-            with self._catalog.reading() as db:
-                db.executemany("INSERT OR IGNORE INTO temp.scan VALUES (?, ?, ?, ?)", page)
+        # Asked before the disk is: what others add meanwhile is not missed, whether it is found or not.
         expect = "INSERT OR IGNORE INTO temp.expected SELECT id FROM items WHERE"
         with self._catalog.reading() as db:
             if only is None:
@@ -61,6 +57,11 @@ class Scan:
                 db.execute(
                     f"{expect} (path = ? OR (path > ? AND path < ?)) AND +root_id = ?", (*bind, root.id)
                 )
+        rows = ((to_sql(item.path), root.id, item.size, item.modified_ns) for item in found)
+        # Page by page: the disk is walked while the database is free for others.
+        while page := list(islice(rows, _PAGE)):
+            with self._catalog.reading() as db:
+                db.executemany("INSERT OR IGNORE INTO temp.scan VALUES (?, ?, ?, ?)", page)
 
     def keep(self, path: str) -> None:
         """Count an item, or all items below a folder, as found unchanged: they cannot be looked at now."""

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { firstIs, focused, search, tile, until } from "./steps.mjs";
 
@@ -39,7 +40,8 @@ export async function everything_by_keys_alone({ open }) {
   await until(() => page.locator(".details h2").textContent(), (seen) => seen !== name, "the next picture");
   await page.keyboard.press("Escape");
   await page.locator(".lightbox").waitFor({ state: "detached" });
-  await is("0");
+  // Where one has come to, not where one began.
+  await is("1");
   // The actions of the tile with the focus come next.
   await page.keyboard.press("Tab");
   assert.match(await page.evaluate(() => document.activeElement.className), /tile-choose/);
@@ -90,6 +92,26 @@ export async function ten_thousand_results_are_few_elements({ open }) {
   await until(() => focused(page), (seen) => seen === "9999", "the last");
 }
 
+export async function what_flies_by_is_not_waited_for({ open }) {
+  const page = await open("", { expected: /ERR_ABORTED/ });
+  await madeUp(page, 2000, 0);
+  await page.unroute("**/thumbnail*");
+  // Nothing comes: what is asked for stays asked for, until it is out of sight.
+  const asked = new Set();
+  const idOf = (request) => /made%3A(\d+)/.exec(request.url())?.[1] ?? "other";
+  await page.route("**/thumbnail*", (route) => void asked.add(idOf(route.request())));
+  page.on("requestfailed", (request) => asked.delete(idOf(request)));
+  await search(page, "many");
+  await until(() => asked.has("12"), (seen) => seen, "the first pictures");
+  for (let turn = 0; turn < 4; turn++) {
+    await page.evaluate(() => scrollBy(0, 2500));
+    await page.waitForTimeout(250);
+  }
+  const inSight = await page.locator(".tile").count();
+  await until(() => asked.size, (seen) => seen > 0 && seen <= inSight, `at most the ${inSight} in sight`);
+  assert.ok(!asked.has("12"));
+}
+
 export async function grouped_by_date_and_where_relevance_ends({ open }) {
   const page = await open();
   await madeUp(page, 60, 12);
@@ -101,9 +123,15 @@ export async function grouped_by_date_and_where_relevance_ends({ open }) {
     return rows.filter((row) => row.getBoundingClientRect().top < line).flatMap((row) => [...row.children]).length;
   });
   assert.equal(above, 12);
-  await page.selectOption(".toolbar select", "day");
-  await page.locator(".grid-heading h2", { hasText: "14 November 2023" }).waitFor();
+  await page.selectOption("#arrange", "day");
+  await page.locator(".grid-heading h2", { hasText: "14 Nov 2023" }).waitFor();
   assert.match(page.url(), /arrange=day/);
+  // By date stand the relevant ones; of how many more is said, and can be chosen.
+  assert.match(await page.locator("#best option:checked").textContent(), /the 12 relevant/);
+  assert.equal(await page.locator(".tile").count(), 12);
+  await page.selectOption("#best", { label: "of the best 50" });
+  await page.locator(".end", { hasText: "The best 50" }).waitFor();
+  assert.match(page.url(), /best=50/);
 }
 
 export async function selected_results_are_exported({ open }) {
@@ -113,13 +141,42 @@ export async function selected_results_are_exported({ open }) {
     await tile(page, index).hover();
     await page.locator(".tile-choose").nth(index).click();
   }
-  const [json] = await Promise.all([page.waitForEvent("download"), page.locator(".selection button", { hasText: "JSON" }).click()]);
+  const saved = async (what) => {
+    await page.locator(".selection [aria-label='Export']").click();
+    return (await Promise.all([page.waitForEvent("download"), page.locator("[role=menuitem]", { hasText: what }).click()]))[0];
+  };
+  const json = await saved("JSON");
   const items = JSON.parse(readFileSync(await json.path(), "utf8"));
   assert.deepEqual(items.map((one) => one.name).sort(), ["red.png", "turned.jpg"]);
-  const [csv] = await Promise.all([page.waitForEvent("download"), page.locator(".selection button", { hasText: "CSV" }).click()]);
+  const csv = await saved("CSV");
   const lines = readFileSync(await csv.path(), "utf8").trim().split("\r\n");
   assert.equal(lines.length, 3);
   assert.match(lines[0], /^item,library,kind,name,path,score/);
+  await page.locator(".selection [aria-label='Export']").click();
+  await page.locator("[role=menuitem]", { hasText: "Copy the paths" }).click();
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^\/.+(red\.png|turned\.jpg)\n\/.+(red\.png|turned\.jpg)$/);
+  const [zip] = await Promise.all([page.waitForEvent("download"), page.locator("[aria-label='Download them']").click()]);
+  const names = execFileSync("python3", ["-m", "zipfile", "-l", await zip.path()], { encoding: "utf8" });
+  assert.match(names, /red\.png[^]*turned\.jpg|turned\.jpg[^]*red\.png/);
+  execFileSync("python3", ["-m", "zipfile", "-t", await zip.path()]);
+  await page.locator("[aria-label='More like these']").click();
+  await until(() => decodeURIComponent(page.url()), (seen) => (seen.match(/~colours:\d+/g) ?? []).length === 2, "both in the query");
   await page.locator("[aria-label='Clear the selection']").click();
   await page.locator(".selection").waitFor({ state: "detached" });
+}
+
+export async function chosen_by_touch({ open }) {
+  const page = await open("#/search?q=red", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await firstIs(page, "red.png", "turned.jpg");
+  // A corner that shows nothing chooses nothing.
+  await tile(page, 0).tap({ position: { x: 12, y: 12 } });
+  await page.locator(".lightbox").waitFor();
+  await page.locator(".over.close").tap();
+  await page.locator(".lightbox").waitFor({ state: "detached" });
+  await page.locator(".tile-more").first().tap();
+  await page.locator("[role=menuitem]", { hasText: "Select" }).tap();
+  await page.locator("text=1 selected").waitFor();
+  await tile(page, 1).tap();
+  await page.locator("text=2 selected").waitFor();
+  assert.equal(await page.locator(".lightbox").count(), 0);
 }

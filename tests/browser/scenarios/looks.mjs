@@ -35,6 +35,26 @@ export async function a_phone({ open, address }) {
   await page.locator("[role=menu]").waitFor();
 }
 
+/** Results that break off are taken up where they broke off, and not begun anew. */
+export async function a_page_that_fails_is_asked_for_again({ open }) {
+  const page = await open("", { expected: /500/, viewport: { width: 1000, height: 500 } });
+  let isBroken = true;
+  await page.route("**/v1/search", async (route) => {
+    const { k, offset } = route.request().postDataJSON();
+    if (offset && isBroken) return route.fulfill({ status: 500, json: { title: "It broke", status: 500, code: "internal" } });
+    const hits = Array.from({ length: k }, (_, at) => ({ item: `made:${offset + at}`, library: "colours", id: at, kind: "image", name: `${offset + at}.jpg`, path: "/p", score: 0.5, relevance: null, width: 300, height: 200, size: 1, modified: 1, taken: null, camera: null, text: null, caption: null, tags: [], online: true, version: "a" }));
+    await route.fulfill({ json: { query: "x", hits, relevance_ends: null, took_ms: 1 } });
+  });
+  await page.route("**/thumbnail*", (route) => route.fulfill({ contentType: "image/svg+xml", body: '<svg xmlns="http://www.w3.org/2000/svg"/>' }));
+  await search(page, "many");
+  await until(() => page.evaluate(() => (scrollTo(0, document.body.scrollHeight), document.querySelector(".end")?.textContent ?? "")), (seen) => seen.includes("It broke"), "the failure at the end");
+  const before = await page.evaluate(() => scrollY);
+  isBroken = false;
+  await page.locator(".end button").click();
+  await until(() => page.evaluate(() => document.body.scrollHeight), (seen) => seen > 2 * before, "the next page below the first");
+  assert.ok((await page.evaluate(() => scrollY)) >= before - 200);
+}
+
 export async function offline_and_back({ open }) {
   const page = await open("", { expected: /ERR_INTERNET_DISCONNECTED/ });
   await tile(page, 0).waitFor();

@@ -55,8 +55,9 @@ export async function a_picture_that_is_dropped_is_searched_by_and_combined({ op
   await page.locator(".chip img").waitFor();
   await drop(page, "main", `${pictures}/red.png`, "image/png");
   await until(() => page.locator(".chip img").count(), (count) => count === 2, "two pictures");
-  // Pressed, a picture is one to be away from.
-  await page.locator("[aria-label='Less like green.png']").click();
+  // Pressed, a picture offers what it may count.
+  await page.locator("[aria-label^='Like green.png']").click();
+  await page.locator("[role=menuitem]", { hasText: "Without it" }).click();
   await firstIs(page, "red.png", "turned.jpg");
   await page.locator("[aria-label='Remove green.png']").click();
   await page.locator("[aria-label='Remove red.png']").click();
@@ -75,6 +76,10 @@ export async function more_less_and_without_this({ open }) {
   await firstIs(page, "green.png");
   assert.match(decodeURIComponent(page.url()), /~colours:\d+/);
   await page.locator(".chip .chip-picture").waitFor();
+  await page.locator(".chip [aria-haspopup=menu]").click();
+  await page.locator("[role=menuitem]", { hasText: "Twice as much" }).click();
+  await until(() => decodeURIComponent(page.url()), (seen) => /q=.*2\*~colours:\d+/.test(seen), "twice as much");
+  await firstIs(page, "green.png");
   const red = (await names(page)).indexOf("red.png");
   await tile(page, red).hover();
   await page.locator(".tile-more").nth(red).click();

@@ -15,6 +15,12 @@ export class ApiError extends Error {
   }
 }
 
+/** What went wrong, and what to do about it, in a line. */
+export function remedied(error: unknown): string {
+  const { message } = error as Error;
+  return error instanceof ApiError && error.remedy ? `${message}. ${error.remedy}` : message;
+}
+
 const KEY = "crosslens-key";
 
 /** reachable: false from a request that got no answer until one that did. keyWanted: the last was refused. */

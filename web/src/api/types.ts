@@ -77,6 +77,7 @@ export interface Explained {
 
 export interface Library {
   name: string;
+  /** All of them, texts too. */
   items: number;
   texts: number;
   offline: number;
@@ -87,10 +88,17 @@ export interface Library {
   roots: number;
 }
 
+export const picturesOf = ({ items, texts }: Pick<Library, "items" | "texts">): number => items - texts;
+
 export interface LibraryFacts extends Library {
   dimension: number | null;
   contents: number;
   folders: { name: string; online: boolean; path?: string }[];
+}
+
+export interface TagCount {
+  tag: string;
+  items: number;
 }
 
 export interface Failure {
@@ -113,6 +121,8 @@ export interface Job {
   report?: Record<string, unknown> | null;
   problem?: { title: string; detail: string };
 }
+
+export const isOver = (job: Job): boolean => job.state === "done" || job.state === "failed" || job.state === "cancelled";
 
 /** Suggestions take the place of what stands in [from, to). */
 export interface Completions {

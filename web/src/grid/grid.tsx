@@ -4,10 +4,15 @@ import { selection, chooseAll, chooseTo, toggle } from "../state/selection";
 import { ROW_HEIGHTS, settings } from "../state/settings";
 import { useStore } from "../state/store";
 import { likeActions, openItem } from "../search/actions";
+import { shownGrid } from "./focus";
 import { move } from "./move";
-import { layout, rowOf, visible, type Block, type Row } from "./rows";
+import { Now } from "./now";
+import { layout, PHONE, rowOf, visible, type Block, type Row } from "./rows";
 import { useWidth, useWindow } from "./scroll";
 import { Tile } from "./tile";
+
+// Of the height that pictures have.
+const TEXT_HEIGHT = 0.6;
 
 interface Props {
   hits: readonly Hit[];
@@ -24,8 +29,9 @@ export function Grid({ hits, blocks, label, onEnd }: Props) {
   const size = useStore(settings, (value) => value.size);
   const chosen = useStore(selection, (value) => value.chosen);
   const [current, setCurrent] = useState(0);
-  const gap = width < 600 ? 4 : 8;
-  const wish = ROW_HEIGHTS[size] ?? 220;
+  const gap = width < PHONE ? 4 : 8;
+  const isText = hits[0]?.kind === "text";
+  const wish = (ROW_HEIGHTS[size] ?? 220) * (isText ? TEXT_HEIGHT : 1);
   const { rows, height } = useMemo(
     () => (width ? layout(hits, blocks, { width, height: wish, gap }) : { rows: [], height: 0 }),
     [hits, blocks, width, wish, gap],
@@ -51,6 +57,10 @@ export function Grid({ hits, blocks, label, onEnd }: Props) {
     // At once, so that the next key finds it; or when it has been drawn.
     if (!focusTile()) afterDrawing(focusTile);
   };
+  useEffect(() => {
+    shownGrid.focusOn = focusOn;
+    return () => void (shownGrid.focusOn = null);
+  });
   const onKey = (event: KeyboardEvent) => {
     const at = tileOf(event.target);
     if (at === null || (event.target as HTMLElement).closest("[role=menu]")) return;
@@ -79,6 +89,7 @@ export function Grid({ hits, blocks, label, onEnd }: Props) {
         if (at !== null) setCurrent(at);
       }}
     >
+      <Now box={box} rows={rows} />
       {drawn.map((at) => (
         <GridRow key={at} row={rows[at]!} at={at} gap={gap} hits={hits} chosen={chosen} focused={focused} fast={shown.fast} />
       ))}
@@ -101,7 +112,9 @@ function GridRow({ row, at, gap, hits, chosen, focused, fast }: RowProps) {
   if (row.type === "heading") {
     return (
       <div class={`grid-heading ${row.isEnd ? "ends" : ""}`} role="row" aria-rowindex={at + 1} style={style}>
-        <div role="gridcell"><h2>{row.text}</h2> <span class="soft">{row.detail}</span></div>
+        {row.labels.map(({ text, detail, left, width }) => (
+          <div key={left} role="gridcell" style={width === null ? {} : { position: "absolute", left: `${left}px`, width: `${width}px` }}><h2>{text}</h2> <span class="soft">{detail}</span></div>
+        ))}
       </div>
     );
   }
@@ -111,7 +124,7 @@ function GridRow({ row, at, gap, hits, chosen, focused, fast }: RowProps) {
         const index = row.first + column;
         const hit = hits[index];
         return hit && (
-          <Tile key={hit.item} hit={hit} hits={hits} index={index} width={width} height={row.height}
+          <Tile key={hit.item} hit={hit} hits={hits} index={index} width={width} height={row.height} indent={row.indents?.[column] ?? 0}
             isChosen={chosen.has(hit.item)} isCurrent={index === focused} fast={fast} />
         );
       })}

@@ -12,14 +12,16 @@ export interface Line {
   top: number;
   height: number;
   widths: number[];
+  /** Room before each picture beside the gap, where a line has several parts. */
+  indents?: number[];
 }
 
 const NARROWEST = 0.45;
 const WIDEST = 3.2;
 
 /** The ratio a picture is shown at: very long ones are cropped so that their neighbours stay visible. */
-export const shownRatio = (width: number | null, height: number | null, isText = false): number =>
-  width && height ? Math.min(WIDEST, Math.max(NARROWEST, width / height)) : isText ? 1.5 : 1;
+export const shownRatio = (width: number | null, height: number | null): number =>
+  width && height ? Math.min(WIDEST, Math.max(NARROWEST, width / height)) : 1;
 
 export interface Wish {
   width: number;

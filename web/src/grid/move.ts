@@ -1,3 +1,4 @@
+import type { Line } from "./justify";
 import { rowOf, type Row } from "./rows";
 
 const PAGE = 4;
@@ -23,7 +24,7 @@ function across(rows: readonly Row[], gap: number, index: number, lines: number)
   let at = rowOf(rows, index);
   const start = rows[at];
   if (start?.type !== "line") return index;
-  const wanted = middles(start.widths, gap)[index - start.first]!;
+  const wanted = middles(start, gap)[index - start.first]!;
   let target = start;
   for (let left = Math.abs(lines); left > 0; ) {
     at += Math.sign(lines);
@@ -35,13 +36,14 @@ function across(rows: readonly Row[], gap: number, index: number, lines: number)
     }
   }
   if (target === start) return index;
-  const offers = middles(target.widths, gap).map((middle) => Math.abs(middle - wanted));
+  const offers = middles(target, gap).map((middle) => Math.abs(middle - wanted));
   return target.first + offers.indexOf(Math.min(...offers));
 }
 
-function middles(widths: readonly number[], gap: number): number[] {
+function middles({ widths, indents }: Line, gap: number): number[] {
   let left = 0;
-  return widths.map((width) => {
+  return widths.map((width, at) => {
+    left += indents?.[at] ?? 0;
     const middle = left + width / 2;
     left += width + gap;
     return middle;

@@ -1,12 +1,21 @@
 import type { Hit } from "../api/types";
 import { moment } from "../format";
-import { justify, shownRatio, type Line, type Wish } from "./justify";
+import { justify, shownRatio, type Box, type Line, type Wish } from "./justify";
+import { sideBySide, type Side } from "./side";
 
 /** What the grid draws, from top to bottom: lines of pictures, and headings between them. */
 export type Row =
   | ({ type: "line" } & Line)
   // first = last: the result it stands before.
-  | { type: "heading"; top: number; height: number; first: number; last: number; text: string; detail: string; isEnd: boolean };
+  | { type: "heading"; top: number; height: number; first: number; last: number; labels: Label[]; isEnd: boolean };
+
+/** A heading, and where it stands in its row; no width: to the end. */
+export interface Label {
+  text: string;
+  detail: string;
+  left: number;
+  width: number | null;
+}
 
 export type Arrange = "score" | "date" | "day" | "month" | "year" | "path";
 
@@ -17,43 +26,42 @@ export interface Block {
 }
 
 const HEADING = 52;
+// Texts are wide and low, on a phone as wide as it is.
+const TEXT_RATIO = 2.6;
+const TEXT_RATIO_PHONE = 3.6;
+export const PHONE = 600;
 
 export function layout(hits: readonly Hit[], blocks: readonly Block[], wish: Wish): { rows: Row[]; height: number } {
+  const boxes = hits.map((hit): Box => ({ ratio: hit.kind === "text" ? (wish.width < PHONE ? TEXT_RATIO_PHONE : TEXT_RATIO) : shownRatio(hit.width, hit.height) }));
   const rows: Row[] = [];
   let top = 0;
-  for (const block of blocks) {
-    if (block.heading) {
-      rows.push({ type: "heading", top, height: HEADING, first: block.first, last: block.first, ...block.heading });
+  for (let at = 0; at < blocks.length; ) {
+    const { first, last, heading } = blocks[at]!;
+    const side = sideBySide(boxes, blocks, at, wish);
+    if (heading) {
+      rows.push({ type: "heading", top, height: HEADING, first, last: first, labels: side?.labels ?? [{ ...heading, left: 0, width: null }], isEnd: heading.isEnd });
       top += HEADING;
     }
-    const boxes = hits.slice(block.first, block.last).map((hit) => ({ ratio: shownRatio(hit.width, hit.height, hit.kind === "text") }));
-    const { lines, bottom } = justify(boxes, wish, top, block.first);
+    const { lines, bottom } = side ? lineOf(side, top, wish) : justify(boxes.slice(first, last), wish, top, first);
     for (const line of lines) rows.push({ type: "line", ...line });
     top = bottom;
+    at += side?.labels.length ?? 1;
   }
   return { rows, height: top };
 }
 
+const lineOf = ({ line }: Side, top: number, { gap }: Wish): { lines: Line[]; bottom: number } =>
+  ({ lines: [{ ...line, top }], bottom: top + line.height + gap });
+
 /** Where results are parted: at days, months or years, or where relevance ends. */
-export function blocks(hits: readonly Hit[], arrange: Arrange, relevanceEnds: number | null, page = Infinity): Block[] {
-  if (hits.length > page) return byPage(hits, arrange, page);
+export function blocks(hits: readonly Hit[], arrange: Arrange, relevanceEnds: number | null): Block[] {
   if (arrange === "day" || arrange === "month" || arrange === "year") return byDate(hits, arrange);
   const all = { first: 0, last: hits.length, heading: null };
   if (arrange !== "score" || relevanceEnds === null || relevanceEnds >= hits.length) return hits.length ? [all] : [];
-  const detail = relevanceEnds ? "What follows is only the nearest of the rest" : "Nothing seems to be meant; these are only the nearest";
-  const rest = { first: relevanceEnds, last: hits.length, heading: { text: "Relevance ends here", detail, isEnd: true } };
+  const text = relevanceEnds ? "Relevance ends here" : "Nothing here seems to match";
+  const detail = relevanceEnds ? "the rest is only the nearest" : "these are only the nearest";
+  const rest = { first: relevanceEnds, last: hits.length, heading: { text, detail, isEnd: true } };
   return relevanceEnds ? [{ ...all, last: relevanceEnds }, rest] : [rest];
-}
-
-/** Pages that are arranged one by one are told apart, or dates would seem to begin anew. */
-function byPage(hits: readonly Hit[], arrange: Arrange, page: number): Block[] {
-  const found: Block[] = [];
-  for (let first = 0; first < hits.length; first += page) {
-    const text = `Results ${first + 1} to ${Math.min(first + page, hits.length)} by score`;
-    if (first) found.push({ first, last: first, heading: { text, detail: "arranged for themselves", isEnd: true } });
-    for (const block of blocks(hits.slice(first, first + page), arrange, null)) found.push({ ...block, first: first + block.first, last: first + block.last });
-  }
-  return found;
 }
 
 function byDate(hits: readonly Hit[], by: "day" | "month" | "year"): Block[] {
@@ -71,15 +79,16 @@ function byDate(hits: readonly Hit[], by: "day" | "month" | "year"): Block[] {
   return found;
 }
 
-export function dateHeading(hit: Hit, by: "day" | "month" | "year"): string {
+// Made once: to make one takes longer than to use it ten thousand times.
+const DATES = {
+  day: new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric" }),
+  month: new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric" }),
+  year: new Intl.DateTimeFormat("en-GB", { year: "numeric" }),
+};
+
+export function dateHeading(hit: Hit, by: keyof typeof DATES): string {
   const date = moment(hit.taken) ?? moment(hit.modified);
-  if (!date) return "No date";
-  const options: Record<typeof by, Intl.DateTimeFormatOptions> = {
-    day: { weekday: "long", day: "numeric", month: "long", year: "numeric" },
-    month: { month: "long", year: "numeric" },
-    year: { year: "numeric" },
-  };
-  return date.toLocaleDateString("en-GB", options[by]);
+  return date ? DATES[by].format(date) : "No date";
 }
 
 /** Rows that touch [from, to), as [first, last): found by halving, so ten thousand cost nothing. */

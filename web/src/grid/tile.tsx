@@ -1,7 +1,7 @@
 import type { Hit } from "../api/types";
 import { percent, score } from "../format";
 import { menuFor, openItem } from "../search/actions";
-import { chooseTo, toggle } from "../state/selection";
+import { chooseTo, selection, toggle } from "../state/selection";
 import { Icon } from "../ui/icon";
 import { openMenu } from "../ui/menu";
 import { Thumb, thumbPath } from "../ui/thumb";
@@ -12,6 +12,7 @@ interface Props {
   index: number;
   width: number;
   height: number;
+  indent: number;
   isChosen: boolean;
   isCurrent: boolean;
   fast: boolean;
@@ -20,16 +21,21 @@ interface Props {
 /** Pictures that were shown are in the browser's cache; others that only fly by are not worth fetching. */
 const seen = new Set<string>();
 
-export function Tile({ hit, hits, index, width, height, isChosen, isCurrent, fast }: Props) {
+export function Tile({ hit, hits, index, width, height, indent, isChosen, isCurrent, fast }: Props) {
+  const place = { width: `${width}px`, ...(indent ? { marginLeft: `${indent}px` } : {}) };
   const path = thumbPath(hit.item, sizeFor(Math.max(width, height)), hit.version);
-  if (fast && !isCurrent && !seen.has(path)) return <div class="tile" role="gridcell" style={{ width: `${width}px` }}><span class="tile-open" /></div>;
+  if (fast && !isCurrent && !seen.has(path)) return <div class="tile" role="gridcell" style={place}><span class="tile-open" /></div>;
   seen.add(path);
   const stop = isCurrent ? 0 : -1;
   const choose = (event: MouseEvent) => (event.shiftKey ? chooseTo(hits, index) : toggle(hits, index));
-  const press = (event: MouseEvent) => (event.shiftKey || event.ctrlKey || event.metaKey ? choose(event) : openItem(hit));
+  const isTouch = (event: MouseEvent) => (event as PointerEvent).pointerType === "touch";
+  // With a finger one chooses as in other galleries: the first by holding it, others by touching them.
+  const chooses = (event: MouseEvent) => event.shiftKey || event.ctrlKey || event.metaKey || (isTouch(event) && selection.get().chosen.size > 0);
+  const press = (event: MouseEvent) => (chooses(event) ? choose(event) : openItem(hit));
+  const hold = (event: MouseEvent) => isTouch(event) && (event.preventDefault(), toggle(hits, index));
   return (
-    <div class={`tile ${isChosen ? "chosen" : ""} ${hit.online ? "" : "offline"}`} role="gridcell" aria-selected={isChosen} style={{ width: `${width}px` }}>
-      <button class="tile-open" data-tile={index} tabIndex={stop} onClick={press}>
+    <div class={`tile ${isChosen ? "chosen" : ""} ${hit.online ? "" : "offline"}`} role="gridcell" aria-selected={isChosen} style={place}>
+      <button class="tile-open" data-tile={index} tabIndex={stop} onClick={press} onContextMenu={hold}>
         {hit.kind === "text" ? <span class="tile-text">{hit.text}</span> : <Thumb key={path} path={path} alt="" />}
         <span class="tile-facts">
           <span class="tile-name">{hit.name}</span>

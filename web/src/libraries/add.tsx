@@ -1,31 +1,24 @@
 import { useRef, useState } from "preact/hooks";
-import { libraryPath, postJson } from "../api/client";
+import { libraryPath, postJson, remedied } from "../api/client";
 import type { Job } from "../api/types";
 import { watchJob } from "../state/jobs";
 import { may } from "../state/session";
 import { Icon } from "../ui/icon";
-import { droppedFiles, sendFiles } from "./upload";
+import { sendFiles } from "./upload";
 
 const ACCEPTED = "image/*,.heic,.heif,.zip";
 
 /** The ways in: files and folders dropped or chosen, an archive, and for admins a folder of the service's machine. */
 export function Add({ name }: { name: string }) {
-  const [isOver, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
   const chosen = (field: HTMLInputElement) => {
     if (field.files?.length) void sendFiles(name, [...field.files]);
     field.value = "";
   };
-  const drop = async (event: DragEvent) => {
-    event.preventDefault();
-    setOver(false);
-    const found = await droppedFiles(event.dataTransfer);
-    if (found.length) await sendFiles(name, found);
-  };
   return (
     <section aria-label="Add pictures">
-      <div class={`drop-zone ${isOver ? "over" : ""}`} onDragOver={(event) => (event.preventDefault(), setOver(true))} onDragLeave={() => setOver(false)} onDrop={(event) => void drop(event)}>
+      <div class="drop-zone">
         <Icon name="upload" />
         <p>Drop pictures, folders or a zip here</p>
         <p class="row centred">
@@ -51,7 +44,7 @@ function AddFolder({ name }: { name: string }) {
       setError("");
       watchJob(job);
     } catch (problem) {
-      setError((problem as Error).message);
+      setError(remedied(problem));
     }
   };
   return (

@@ -1,20 +1,24 @@
-import type { Job } from "../api/types";
-import { bytes, count, counted, duration, moment } from "../format";
-import { cancelJob, isOver } from "../state/jobs";
+import { bytes, count, counted, duration } from "../format";
+import { isOver, type Failure } from "../api/types";
+import { cancelJob } from "../state/jobs";
 import { may } from "../state/session";
+import { exportTable } from "../state/selection";
 import { useStore } from "../state/store";
+import { Icon } from "../ui/icon";
 import { note } from "../ui/said";
-import { stopUpload, upload } from "./upload";
+import { sendFiles, stopUpload, uploads } from "./upload";
+import { failedOf, type Work } from "./work";
 
 export function UploadCard({ library }: { library: string }) {
-  const now = useStore(upload, (value) => value.now);
-  if (!now || now.library !== library) return null;
+  const now = useStore(uploads, ({ all }) => all[library]);
+  if (!now) return null;
   return (
     <div class="job">
       <div class="job-head">
-        <b>{now.error ? "The upload stopped" : `Sending ${counted(now.files, "file")}`}</b>
+        <b>{now.error ? `The upload stopped; ${counted(now.unsent.length, "file")} not sent` : `Sending ${counted(now.files, "file")}`}</b>
         <span class="soft">{bytes(now.sent)} of {bytes(now.bytes)}</span>
-        <button class="quiet" onClick={stopUpload}>{now.error ? "Close" : "Stop"}</button>
+        {now.error && <button onClick={() => void sendFiles(library, [])}>Try again</button>}
+        <button class="quiet" onClick={() => stopUpload(library)}>{now.error ? "Close" : "Stop"}</button>
       </div>
       <progress aria-label="Sent" max={now.bytes || 1} value={now.sent} />
       {now.error && <p class="wrong" role="alert">{now.error}</p>}
@@ -22,39 +26,33 @@ export function UploadCard({ library }: { library: string }) {
   );
 }
 
-const STATES: Record<Job["state"], string> = {
+const STATES: Record<Work["state"], string> = {
   waiting: "Waiting", running: "Indexing", done: "Done", failed: "Failed", cancelled: "Cancelled",
 };
-const KINDS: Record<Job["kind"], string> = { upload: "uploaded files", folder: "a folder", index: "all folders" };
+const KINDS: Record<Work["kind"], string> = { upload: "uploaded files", folder: "a folder", index: "all folders" };
 
-export function JobCard({ job }: { job: Job }) {
-  const cancel = () => cancelJob(job.id).catch((error: Error) => note(error.message));
-  const total = job.total || undefined;
+export function JobCard({ work }: { work: Work }) {
+  const cancel = () => Promise.all(work.ids.map(cancelJob)).catch((error: Error) => note(error.message));
+  const total = work.total || undefined;
+  const isRunning = !isOver(work);
   return (
-    <div class={`job ${job.state}`}>
+    <div class={`job ${work.state}`}>
       <div class="job-head">
-        <b>{STATES[job.state]}{isOver(job) ? "" : `: ${KINDS[job.kind] ?? job.kind}`}</b>
-        <span class="soft">{count(job.done)}{total ? ` of ${count(total)}` : ""}{took(job)}</span>
-        {!isOver(job) && may("write") && <button class="quiet" onClick={() => void cancel()}>Cancel</button>}
+        <b>{STATES[work.state]}: {KINDS[work.kind] ?? work.kind}</b>
+        <span class="soft">{count(work.done)}{total ? ` of ${count(total)}` : ""}{work.untold > 1 ? `, ${counted(work.untold, "batch", "batches")} to come` : ""}{work.took === null ? "" : ` in ${duration(work.took)}`}</span>
+        {isRunning && may("write") && <button class="quiet" onClick={() => void cancel()}>Cancel</button>}
       </div>
-      {!isOver(job) && <progress aria-label={`Indexing ${job.library}`} {...(total ? { max: total, value: job.done } : {})} />}
-      {!isOver(job) && job.done > 0 && <p class="soft small">What is in can be searched already.</p>}
-      {job.problem && <p class="wrong" role="alert">{job.problem.title}{job.problem.detail ? `: ${job.problem.detail}` : ""}</p>}
-      <Failures job={job} />
+      {isRunning && <progress aria-label={`Indexing ${work.library}`} {...(total ? { max: total, value: work.done } : {})} />}
+      {isRunning && work.done > 0 && <p class="soft small">What is in can be searched already.</p>}
+      {work.problem && <p class="wrong" role="alert">{work.problem.title}{work.problem.detail ? `: ${work.problem.detail}` : ""}</p>}
+      <Failures failures={work.failures} all={failedOf(work)} name={work.library} />
     </div>
   );
 }
 
-function took(job: Job): string {
-  const [started, ended] = [moment(job.started), moment(job.ended)];
-  return started && ended ? ` in ${duration((ended.getTime() - started.getTime()) / 1000)}` : "";
-}
-
 const SHOWN = 200;
 
-function Failures({ job }: { job: Job }) {
-  const { failures } = job;
-  const all = Math.max(job.failed ?? 0, failures.length);
+function Failures({ failures, all, name }: { failures: readonly Failure[]; all: number; name: string }) {
   if (!failures.length) return null;
   return (
     <details class="failures" open={failures.length <= 5}>
@@ -67,7 +65,10 @@ function Failures({ job }: { job: Job }) {
           </tbody>
         </table>
       </div>
-      {all > SHOWN && <p class="soft small">and {count(all - SHOWN)} more</p>}
+      <p class="row soft small">
+        {all > SHOWN && <span>and {count(all - SHOWN)} more</span>}
+        {failures.length > 5 && <button class="quiet" onClick={() => exportTable(failures, ["name", "reason"], `${name}-failures.csv`)}><Icon name="download" /> Save as CSV</button>}
+      </p>
     </details>
   );
 }

@@ -1,53 +1,104 @@
 import { ApiError, connection, libraryPath } from "../api/client";
-import type { Job } from "../api/types";
+import { isOver, type Job } from "../api/types";
+import { jobs, watchJob } from "../state/jobs";
 import { createStore } from "../state/store";
-import { watchJob } from "../state/jobs";
 import { batches } from "./batches";
 
 interface Upload {
-  library: string;
   files: number;
   sent: number;
   bytes: number;
+  /** Why it stopped, and what has not been sent then. */
   error: string | null;
+  unsent: readonly File[];
 }
 
-/** What is on its way to the service now; null for nothing. */
-export const upload = createStore<{ now: Upload | null }>({ now: null });
+/** What is on its way to the service now, by library. */
+export const uploads = createStore<{ all: Readonly<Record<string, Upload>> }>({ all: {} });
 
-let running: XMLHttpRequest | null = null;
+// The service lets only so many jobs wait; to be turned away after sending would be a pity.
+const MOST_WAITING = 8;
+const BUSY_MS = 4000;
 
+let queue: { library: string; batch: readonly File[] }[] = [];
+let isRunning = false;
+let sending: { library: string; request: XMLHttpRequest } | null = null;
+
+const sizeOf = (files: readonly File[]): number => files.reduce((sum, file) => sum + file.size, 0);
+
+function put(library: string, change: (old: Upload) => Partial<Upload>): void {
+  uploads.set(({ all }) => (all[library] ? { all: { ...all, [library]: { ...all[library], ...change(all[library]) } } } : {}));
+}
+
+function drop(library: string): void {
+  uploads.set(({ all: { [library]: _, ...all } }) => ({ all }));
+  queue = queue.filter((one) => one.library !== library);
+}
+
+/** Send files, a batch at a time, after those that are on their way. What could not be sent before is tried again. */
 export async function sendFiles(library: string, files: readonly File[]): Promise<void> {
-  if (upload.get().now?.error === null) return; // one after the other
-  const bytes = files.reduce((sum, file) => sum + file.size, 0);
-  upload.set({ now: { library, files: files.length, sent: 0, bytes, error: null } });
-  let before = 0;
+  const old = uploads.get().all[library];
+  const added = old?.error ? [...old.unsent, ...files] : files;
+  if (!added.length) return;
+  const before = old?.error === null ? old : { files: 0, sent: 0, bytes: 0 };
+  const now: Upload = { files: before.files + added.length, sent: before.sent, bytes: before.bytes + sizeOf(added), error: null, unsent: [] };
+  uploads.set(({ all }) => ({ all: { ...all, [library]: now } }));
+  queue.push(...batches(added).map((batch) => ({ library, batch })));
+  if (isRunning) return;
+  isRunning = true;
+  for (let next = queue.shift(); next; next = queue.shift()) await sendOne(next.library, next.batch);
+  isRunning = false;
+}
+
+export function stopUpload(library: string): void {
+  drop(library);
+  if (sending?.library === library) sending.request.abort();
+}
+
+async function sendOne(library: string, batch: readonly File[]): Promise<void> {
+  const before = uploads.get().all[library]?.sent ?? 0;
+  const isWanted = () => uploads.get().all[library] !== undefined;
   try {
-    for (const batch of batches(files)) {
-      const start = before;
-      const job = await sendBatch(library, batch, (sent) => progress(start + sent));
-      watchJob(job);
-      before += batch.reduce((sum, file) => sum + file.size, 0);
-    }
-    upload.set({ now: null });
+    await room(library, isWanted);
+    if (!isWanted()) return;
+    watchJob(await sendPatiently(library, batch, (sent) => put(library, ({ bytes }) => ({ sent: Math.min(before + sent, bytes) }))));
+    put(library, () => ({ sent: before + sizeOf(batch) }));
+    if (!queue.some((one) => one.library === library)) drop(library);
   } catch (error) {
-    upload.set(({ now }) => ({ now: now && { ...now, error: (error as Error).message } }));
+    const unsent = [...batch, ...queue.filter((one) => one.library === library).flatMap((one) => one.batch)];
+    queue = queue.filter((one) => one.library !== library);
+    put(library, () => ({ error: (error as Error).message, unsent }));
   }
 }
 
-export function stopUpload(): void {
-  running?.abort();
-  upload.set({ now: null });
+/** Until few enough jobs of the library wait, or nobody wants it any more. */
+function room(library: string, isWanted: () => boolean): Promise<void> {
+  const isFree = () => !isWanted() || Object.values(jobs.get().all).filter((job) => job.library === library && !isOver(job)).length < MOST_WAITING;
+  if (isFree()) return Promise.resolve();
+  return new Promise((done) => {
+    const look = () => isFree() && (stops.forEach((stop) => stop()), done());
+    const stops = [jobs.watch(look), uploads.watch(look)];
+  });
 }
 
-const progress = (sent: number): void => upload.set(({ now }) => ({ now: now && { ...now, sent: Math.min(sent, now.bytes) } }));
+async function sendPatiently(library: string, batch: readonly File[], onSent: (bytes: number) => void): Promise<Job> {
+  for (;;) {
+    try {
+      return await sendBatch(library, batch, onSent);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 429) || !uploads.get().all[library]) throw error;
+      await new Promise((go) => setTimeout(go, BUSY_MS));
+    }
+  }
+}
 
 /** XMLHttpRequest, since fetch does not tell how much has been sent. */
 function sendBatch(library: string, files: readonly File[], onSent: (bytes: number) => void): Promise<Job> {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.webkitRelativePath || file.name);
   return new Promise((done, fail) => {
-    const request = (running = new XMLHttpRequest());
+    const request = new XMLHttpRequest();
+    sending = { library, request };
     request.open("POST", libraryPath(library, "/items"));
     request.responseType = "json";
     const { key } = connection.get();

@@ -1,14 +1,15 @@
 import { useEffect, useState } from "preact/hooks";
-import { postJson } from "../api/client";
-import type { Library } from "../api/types";
+import { getJson, libraryPath } from "../api/client";
+import { isOver, picturesOf, type Hit, type Library } from "../api/types";
 import { bytes, count, counted } from "../format";
-import { go, linkTo, place } from "../state/place";
-import { jobs, isOver, refreshJobs } from "../state/jobs";
+import { linkTo, place } from "../state/place";
+import { jobs, refreshJobs } from "../state/jobs";
 import { may, refreshLibraries, service } from "../state/session";
 import { useStore } from "../state/store";
-import { Icon } from "../ui/icon";
+import { Thumb, thumbPath } from "../ui/thumb";
 import { Trouble } from "../ui/trouble";
 import { LibraryPage } from "./library";
+import { NewLibrary } from "./new";
 
 export function LibrariesView() {
   const name = useStore(place, (route) => route.name);
@@ -34,9 +35,11 @@ function LibraryList() {
 
 function Card({ library }: { library: Library }) {
   const running = useStore(jobs, ({ all }) => Object.values(all).filter((job) => job.library === library.name && !isOver(job)).length);
-  const parts = [counted(library.items, "picture"), library.texts ? counted(library.texts, "text") : "", bytes(library.size)];
+  const pictures = picturesOf(library);
+  const parts = [pictures || !library.texts ? counted(pictures, "picture") : "", library.texts ? counted(library.texts, "text") : "", bytes(library.size)];
   return (
     <a class="card" href={linkTo({ view: "libraries", name: library.name })}>
+      {pictures > 0 && <Preview library={library} />}
       <h2>{library.name}</h2>
       <p>{parts.filter(Boolean).join(" · ")}</p>
       <p class="soft small">
@@ -48,27 +51,14 @@ function Card({ library }: { library: Library }) {
   );
 }
 
-function NewLibrary() {
-  const [name, setName] = useState("");
-  const [error, setError] = useState("");
-  const make = async (event: Event) => {
-    event.preventDefault();
-    try {
-      await postJson("/v1/libraries", { name: name.trim() });
-      await refreshLibraries();
-      go({ view: "libraries", name: name.trim() });
-    } catch (problem) {
-      setError((problem as Error).message);
-    }
-  };
-  return (
-    <form class="card new" onSubmit={(event) => void make(event)}>
-      <label class="field">
-        New library
-        <input required placeholder="holidays" value={name} aria-invalid={error !== ""} onInput={(event) => setName(event.currentTarget.value)} />
-      </label>
-      {error && <p class="wrong" role="alert">{error}</p>}
-      <button type="submit"><Icon name="plus" /> Make it</button>
-    </form>
-  );
+const SHOWN = 5;
+
+/** The pictures that were added last: one knows a library by them. */
+function Preview({ library: { name, generation } }: { library: Library }) {
+  const [hits, setHits] = useState<Hit[]>([]);
+  useEffect(() => {
+    const path = libraryPath(name, `/items?sort=added&limit=${SHOWN}`);
+    getJson<{ items: Hit[] }>(path).then(({ items }) => setHits(items.filter((hit) => hit.kind === "image")), () => undefined);
+  }, [name, generation]);
+  return <div class="preview" aria-hidden="true">{hits.map((hit) => <Thumb key={hit.item} path={thumbPath(hit.item, 128, hit.version)} alt="" />)}</div>;
 }

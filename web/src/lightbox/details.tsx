@@ -2,14 +2,18 @@ import { useState } from "preact/hooks";
 import { itemPath, sendJson } from "../api/client";
 import type { Heat, Hit } from "../api/types";
 import { bytes, dateTime, folder, percent, score } from "../format";
-import { download, likeActions } from "../search/actions";
+import { likeActions, toBench } from "../search/actions";
+import { download } from "../search/takeaway";
+import { tagged } from "../libraries/tags";
 import { linkTo, place } from "../state/place";
 import { isScored } from "../state/results";
 import { selection, toggle } from "../state/selection";
 import { may } from "../state/session";
 import { useStore } from "../state/store";
 import { Icon } from "../ui/icon";
+import { Path } from "../ui/path";
 import { copy, note } from "../ui/said";
+import { Remove } from "./remove";
 import { Why } from "./why";
 
 interface Props {
@@ -35,7 +39,9 @@ export function Details({ hit, onHeat }: Props) {
         <button onClick={() => void copy(hit.path, "Path")}><Icon name="copy" /> Copy path</button>
         {hit.kind === "image" && hit.online && <button onClick={() => void download(hit)}><Icon name="download" /> Download</button>}
         <Choose hit={hit} />
+        {hit.kind === "image" && <button onClick={() => toBench([hit], "labels")}><Icon name="bench" /> Try labels</button>}
       </div>
+      <Remove hit={hit} />
     </aside>
   );
 }
@@ -64,7 +70,7 @@ function Facts({ hit }: { hit: Hit }) {
       {facts.map(([name, value]) => value && (
         <div key={name}>
           <dt>{name}</dt>
-          <dd>{name === "Library" ? <a href={linkTo({ view: "libraries", name: value })}>{value}</a> : value}</dd>
+          <dd>{name === "Library" ? <a href={linkTo({ view: "libraries", name: value })}>{value}</a> : name === "Folder" ? <Path text={value} /> : value}</dd>
         </div>
       ))}
     </dl>
@@ -89,7 +95,7 @@ function Tags({ hit }: { hit: Hit }) {
     <div class="tags">
       {tags.map((tag) => (
         <span key={tag} class="chip">
-          <a class="chip-text" href={linkTo({ query: /\s/.test(tag) ? `tag:"${tag}"` : `tag:${tag}` })}>{tag}</a>
+          <a class="chip-text" href={linkTo({ query: tagged(tag) })}>{tag}</a>
           {may("write") && <button class="chip-remove" aria-label={`Take the tag ${tag} away`} onClick={() => void change("DELETE", tag)}><Icon name="close" /></button>}
         </span>
       ))}

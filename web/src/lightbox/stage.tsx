@@ -1,21 +1,48 @@
+import type { RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { itemPath } from "../api/client";
 import type { Heat as Where, Hit } from "../api/types";
+import { usePointers } from "../map/pointers";
+import type { View } from "../map/projection";
 import { Thumb, thumbPath, useAddress } from "../ui/thumb";
+import { held, nearer, turned, WHOLE, type Size } from "./zoom";
 
 // What browsers show by themselves; of anything else the service makes a picture that they can.
 const SHOWN = /\.(jpe?g|png|gif|webp|avif|bmp)$/i;
-const LARGE = 1024;
+export const LARGE = 1024;
+const SWIPE = 60;
 
-/** The picture, as large as there is room: the thumbnail at once, the file itself when it has come. */
-export function Stage({ hit, heat }: { hit: Hit; heat: Where | null }) {
-  if (hit.kind === "text") return <blockquote class="stage-text">{hit.text}</blockquote>;
+interface Props {
+  hit: Hit;
+  heat: Where | null;
+  view: View;
+  box: RefObject<HTMLDivElement | null>;
+  onView: (change: (old: View) => View) => void;
+  onStep: (by: number) => void;
+}
+
+export const sizeOf = (box: HTMLElement): Size => ({ width: box.clientWidth, height: box.clientHeight });
+
+/** The picture, as large as there is room, or larger: the thumbnail at once, the file itself when it has come. */
+export function Stage({ hit, heat, view, box, onView, onStep }: Props) {
+  const size = () => sizeOf(box.current!);
+  const last = useRef(view);
+  last.current = view;
+  usePointers(box, {
+    move: (dx, dy) => onView((old) => (old.scale > 1 ? held({ ...old, x: old.x + dx, y: old.y + dy }, size()) : old)),
+    zoom: (factor, x, y) => onView((old) => nearer(old, factor, x, y, size())),
+    press: (x, y) => onView((old) => turned(old, x, y, size(), hit.width)),
+    drop: (dx, dy) => last.current.scale === 1 && Math.abs(dx) > SWIPE && Math.abs(dx) > 2 * Math.abs(dy) && onStep(dx > 0 ? -1 : 1),
+  });
   const ratio = hit.width && hit.height ? hit.width / hit.height : 1;
+  const isWhole = view.scale === WHOLE.scale;
   return (
-    <div class="stage-picture" style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}` }}>
-      <Thumb key={hit.item} path={thumbPath(hit.item, LARGE, hit.version)} alt={hit.caption || hit.name} />
-      {hit.online && SHOWN.test(hit.name) && <Original key={`${hit.item} whole`} item={hit.item} />}
-      {heat && <Heat {...heat} />}
+    <div ref={box} class={`stage-picture ${isWhole ? "" : "near"}`} style={{ aspectRatio: `${ratio}`, "--ratio": `${ratio}` }}>
+      <div class="stage-zoom" style={isWhole ? {} : { transform: `translate(${view.x}px, ${view.y}px) scale(${view.scale})` }}>
+        <Thumb key={hit.item} path={thumbPath(hit.item, LARGE, hit.version)} alt={hit.caption || hit.name} />
+        {hit.online && SHOWN.test(hit.name) && <Original key={`${hit.item} whole`} item={hit.item} />}
+        {heat && <Heat {...heat} />}
+      </div>
     </div>
   );
 }
@@ -24,7 +51,7 @@ function Original({ item }: { item: string }) {
   const address = useAddress(itemPath(item, "/original?inline=true"));
   const [there, setThere] = useState(false);
   if (!address || address === "failed") return null;
-  return <img class={`original ${there ? "there" : ""}`} src={address} alt="" onLoad={() => setThere(true)} />;
+  return <img class={`original ${there ? "there" : ""}`} src={address} alt="" draggable={false} onLoad={() => setThere(true)} />;
 }
 
 /** Bright where the picture speaks for the query; the browser smooths between the patches. */

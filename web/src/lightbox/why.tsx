@@ -75,8 +75,11 @@ function Where({ item, onHeat }: { item: string; onHeat: Props["onHeat"] }) {
     else note("Where in the picture cannot be told now");
   };
   return (
+    <>
     <button aria-pressed={state === "on"} aria-busy={state === "asking"} onClick={() => void turn()}>
       <Icon name="heat" /> {{ off: "Show where", asking: "Looking …", on: "Hide where" }[state]}
     </button>
+    {state === "on" && <p class="soft small">Bright parts speak for it. The model does not look at dark edges at all.</p>}
+    </>
   );
 }

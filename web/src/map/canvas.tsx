@@ -8,17 +8,21 @@ import { Icon } from "../ui/icon";
 import { Thumb, thumbPath } from "../ui/thumb";
 import { draw } from "./draw";
 import { pictureCache } from "./pictures";
-import { fit, nearest, zoomed, type View } from "./projection";
+import { fit, nearest, zoomed, type Point, type View } from "./projection";
 import { usePointers } from "./pointers";
 
 const STEP = 60;
-const REACH = 14;
+const REACH = 18;
+const MOST_STRETCH = 2;
 
 /** The map: drag, pinch and wheel, or keys. What is near the pointer, or with keys the middle, is looked at. */
 export function MapCanvas({ map }: { map: MapAnswer }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const [size, setSize] = useState({ width: 0, height: 0 });
-  const whole = useMemo(() => fit(map.points, size.width, size.height), [map, size]);
+  // Its axes have no unit: it is as wide as the room for it.
+  const stretch = Math.min(MOST_STRETCH, Math.max(1 / MOST_STRETCH, size.width / size.height || 1));
+  const points = useMemo(() => map.points.map(([x, y]): Point => [x * stretch, y]), [map, stretch]);
+  const whole = useMemo(() => fit(points, size.width, size.height), [points, size]);
   const [view, setView] = useState<View>(whole);
   const [at, setAt] = useState(-1);
   const [byKeys, setByKeys] = useState(false);
@@ -37,20 +41,20 @@ export function MapCanvas({ map }: { map: MapAnswer }) {
     canvas.current!.height = size.height * devicePixelRatio;
   }, [size]);
   useEffect(() => {
-    const frame = requestAnimationFrame(() => draw(canvas.current!, { points: map.points, view, ...size, at, picture, crosshair: byKeys }));
+    const frame = requestAnimationFrame(() => draw(canvas.current!, { points, view, ...size, at, picture, crosshair: byKeys }));
     return () => cancelAnimationFrame(frame);
-  }, [view, size, at, byKeys, drawn, theme, map]);
+  }, [view, size, at, byKeys, drawn, theme, points]);
 
   const limits = [whole.scale * 0.5, whole.scale * 400] as const;
   const zoom = (factor: number, x = size.width / 2, y = size.height / 2) => setView((old) => zoomed(old, factor, x, y, limits));
-  const lookAt = (x: number, y: number) => setAt(nearest(map.points, view, x, y, REACH * 1.5));
+  const lookAt = (x: number, y: number) => setAt(nearest(points, view, x, y, REACH * 1.5));
   const open = () => at >= 0 && go({ item: map.items[at]! });
   usePointers(canvas, {
     move: (dx, dy) => setView((old) => ({ ...old, x: old.x + dx, y: old.y + dy })),
     zoom,
     hover: (x, y) => (setByKeys(false), lookAt(x, y)),
     press: (x, y) => {
-      const found = nearest(map.points, view, x, y, REACH * 2);
+      const found = nearest(points, view, x, y, REACH * 2);
       if (found >= 0) go({ item: map.items[found]! });
     },
   });
@@ -68,7 +72,7 @@ export function MapCanvas({ map }: { map: MapAnswer }) {
     setByKeys(true);
   };
   useEffect(() => {
-    if (byKeys) setAt(nearest(map.points, view, size.width / 2, size.height / 2, 60));
+    if (byKeys) setAt(nearest(points, view, size.width / 2, size.height / 2, 60));
   }, [view, byKeys]);
 
   return (
@@ -81,7 +85,7 @@ export function MapCanvas({ map }: { map: MapAnswer }) {
         <button class="round" aria-label="Zoom out" onClick={() => zoom(1 / 1.6)}><Icon name="minus" /></button>
         <button class="round" aria-label="Show all" onClick={() => setView(whole)}><Icon name="fit" /></button>
       </div>
-      {at >= 0 && <Card item={map.items[at]!} x={view.scale * map.points[at]![0] + view.x} y={view.scale * map.points[at]![1] + view.y} width={size.width} />}
+      {at >= 0 && <Card item={map.items[at]!} x={view.scale * points[at]![0] + view.x} y={view.scale * points[at]![1] + view.y} width={size.width} />}
     </div>
   );
 }

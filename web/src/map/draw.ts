@@ -1,4 +1,5 @@
 import { inside, type Point, type View } from "./projection";
+import { spread } from "./spread";
 
 export interface Scene {
   points: readonly Point[];
@@ -11,9 +12,13 @@ export interface Scene {
   crosshair: boolean;
 }
 
-/** As many pictures as can be told apart; with more points in view they are dots. */
-const MOST_PICTURES = 220;
+/** Sides of a picture in pixels: as it is among many, and where it stands alone. */
 const PICTURE = 54;
+const LARGE = 84;
+// Cells are between this and half of it, so pictures seldom lie over each other.
+const CELL = 2 * PICTURE;
+const SOME = 90;
+const FEW = 24;
 
 export function draw(canvas: HTMLCanvasElement, scene: Scene): void {
   const { width, height, view, points } = scene;
@@ -22,49 +27,36 @@ export function draw(canvas: HTMLCanvasElement, scene: Scene): void {
   const colour = (name: string) => style.getPropertyValue(name).trim();
   pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
   pen.clearRect(0, 0, width, height);
-  const seen = inside(points, view, width, height, MOST_PICTURES);
-  if (seen.length <= MOST_PICTURES) for (const at of seen) drawPicture(pen, scene, at, colour("--accent"));
-  else drawDots(pen, scene, colour("--accent"));
-  if (scene.at >= 0) ring(pen, scene, colour("--ink"));
+  const seen = inside(points, view, width, height);
+  drawDots(pen, scene, seen, colour("--accent"));
+  const side = seen.length <= FEW ? LARGE : PICTURE;
+  for (const at of seen.length <= SOME ? seen : spread(points, seen, view, CELL)) drawPicture(pen, scene, at, side, colour("--paper"));
+  if (scene.at >= 0) drawPicture(pen, scene, scene.at, side, colour("--accent"));
   if (scene.crosshair) cross(pen, width / 2, height / 2, colour("--ink"));
 }
 
-function drawDots(pen: CanvasRenderingContext2D, { points, view, width, height }: Scene, colour: string): void {
+function drawDots(pen: CanvasRenderingContext2D, { points, view }: Scene, seen: readonly number[], colour: string): void {
   const size = Math.min(7, Math.max(2.5, 160 / Math.sqrt(points.length)));
   pen.globalAlpha = points.length > 4000 ? 0.45 : 0.65;
   pen.fillStyle = colour;
-  for (const [px, py] of points) {
-    const x = view.scale * px + view.x;
-    const y = view.scale * py + view.y;
-    if (x < -size || y < -size || x > width + size || y > height + size) continue;
+  for (const at of seen) {
     pen.beginPath();
-    pen.arc(x, y, size / 2, 0, 7);
+    pen.arc(view.scale * points[at]![0] + view.x, view.scale * points[at]![1] + view.y, size / 2, 0, 7);
     pen.fill();
   }
   pen.globalAlpha = 1;
 }
 
-function drawPicture(pen: CanvasRenderingContext2D, { points, view, picture }: Scene, at: number, colour: string): void {
-  const x = view.scale * points[at]![0] + view.x;
-  const y = view.scale * points[at]![1] + view.y;
+/** Nothing before it has come: its dot is there. */
+function drawPicture(pen: CanvasRenderingContext2D, { points, view, picture }: Scene, at: number, side: number, edge: string): void {
   const image = picture(at);
-  if (!image?.complete || !image.naturalWidth) {
-    pen.fillStyle = colour;
-    pen.beginPath();
-    pen.arc(x, y, 3.5, 0, 7);
-    return pen.fill();
-  }
-  const by = PICTURE / Math.max(image.naturalWidth, image.naturalHeight);
+  if (!image?.complete || !image.naturalWidth) return;
+  const by = side / Math.max(image.naturalWidth, image.naturalHeight);
   const [width, height] = [image.naturalWidth * by, image.naturalHeight * by];
-  pen.drawImage(image, x - width / 2, y - height / 2, width, height);
-}
-
-function ring(pen: CanvasRenderingContext2D, { points, view, at }: Scene, colour: string): void {
-  pen.strokeStyle = colour;
-  pen.lineWidth = 2;
-  pen.beginPath();
-  pen.arc(view.scale * points[at]![0] + view.x, view.scale * points[at]![1] + view.y, 8, 0, 7);
-  pen.stroke();
+  const [left, top] = [view.scale * points[at]![0] + view.x - width / 2, view.scale * points[at]![1] + view.y - height / 2];
+  pen.fillStyle = edge;
+  pen.fillRect(left - 2, top - 2, width + 4, height + 4);
+  pen.drawImage(image, left, top, width, height);
 }
 
 function cross(pen: CanvasRenderingContext2D, x: number, y: number, colour: string): void {

@@ -4,8 +4,10 @@ import { useEffect, useRef } from "preact/hooks";
 export interface Gestures {
   move: (dx: number, dy: number) => void;
   zoom: (factor: number, x: number, y: number) => void;
-  hover: (x: number, y: number) => void;
+  hover?: (x: number, y: number) => void;
   press: (x: number, y: number) => void;
+  /** A drag with one pointer has ended, this far from where it began. */
+  drop?: (dx: number, dy: number) => void;
 }
 
 const SLOP = 5;
@@ -18,19 +20,22 @@ export function usePointers(target: RefObject<HTMLElement | null>, gestures: Ges
     const element = target.current!;
     const held = new Map<number, { x: number; y: number }>();
     let moved = 0;
+    let began = { x: 0, y: 0 };
     const placeOf = (event: MouseEvent) => {
       const box = element.getBoundingClientRect();
       return { x: event.clientX - box.left, y: event.clientY - box.top };
     };
     const down = (event: PointerEvent) => {
+      if (event.button) return;
       element.setPointerCapture(event.pointerId);
       held.set(event.pointerId, placeOf(event));
-      if (held.size === 1) moved = 0;
+      if (held.size > 1) began = { x: NaN, y: NaN };
+      else [moved, began] = [0, placeOf(event)];
     };
     const move = (event: PointerEvent) => {
       const now = placeOf(event);
       const before = held.get(event.pointerId);
-      if (!before) return latest.current.hover(now.x, now.y);
+      if (!before) return latest.current.hover?.(now.x, now.y);
       moved += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
       const other = [...held].find(([id]) => id !== event.pointerId)?.[1];
       held.set(event.pointerId, now);
@@ -40,7 +45,9 @@ export function usePointers(target: RefObject<HTMLElement | null>, gestures: Ges
     };
     const up = (event: PointerEvent) => {
       const place = placeOf(event);
-      if (held.delete(event.pointerId) && !held.size && moved <= SLOP) latest.current.press(place.x, place.y);
+      if (!held.delete(event.pointerId) || held.size) return;
+      if (moved <= SLOP) latest.current.press(place.x, place.y);
+      else if (!Number.isNaN(began.x)) latest.current.drop?.(place.x - began.x, place.y - began.y);
     };
     const cancel = (event: PointerEvent) => held.delete(event.pointerId);
     const wheel = (event: WheelEvent) => {

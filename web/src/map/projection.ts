@@ -45,10 +45,10 @@ export function nearest(points: readonly Point[], view: View, x: number, y: numb
   return best;
 }
 
-/** Points that the screen shows, but no more than `most` + 1 of them. */
-export function inside(points: readonly Point[], view: View, width: number, height: number, most: number): number[] {
+/** Points that the screen shows, or nearly. */
+export function inside(points: readonly Point[], view: View, width: number, height: number): number[] {
   const found: number[] = [];
-  for (let at = 0; at < points.length && found.length <= most; at++) {
+  for (let at = 0; at < points.length; at++) {
     const x = view.scale * points[at]![0] + view.x;
     const y = view.scale * points[at]![1] + view.y;
     if (x > -40 && y > -40 && x < width + 40 && y < height + 40) found.push(at);

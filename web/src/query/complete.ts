@@ -8,6 +8,8 @@ export interface Completion {
   end: number;
   hint: string;
   open: boolean;
+  /** Instead of being written, it has the searches of before forgotten. */
+  forgets?: boolean;
 }
 
 /** The part that the cursor touches; an empty one between spaces. */
@@ -23,6 +25,8 @@ export function complete(text: string, cursor: number, today: Date): Completion[
   if (!typed) return [];
   const place = { start, end };
   const colon = typed.indexOf(":");
+  // One letter is a word that begins.
+  if (colon < 0 && raw.length < 2) return [];
   if (colon < 0) {
     return Object.entries(FILTERS)
       .filter(([name]) => name.startsWith(typed))

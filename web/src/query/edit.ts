@@ -34,6 +34,18 @@ export type Liking = "more" | "less" | "without";
 
 const OPERATORS: Record<Liking, string> = { more: "", less: "-0.2*", without: "-" };
 
+const AWAY = 0.5;
+
+/** What a part counts, as the service takes it. */
+export const weightOf = (part: Part): number => (part.away ? -1 : 1) * (part.weight ?? (part.away ? AWAY : 1));
+
+/** The text of a part with another weight. */
+export function withWeight(part: Part, weight: number): string {
+  const bare = part.raw.replace(/^-?(\d+(\.\d+)?\*)?/, "");
+  const own = weight < 0 ? AWAY : 1;
+  return `${weight < 0 ? "-" : ""}${Math.abs(weight) === own ? "" : `${Math.abs(weight)}*`}${bare}`;
+}
+
 /** The query with an item's picture as a wish; an earlier wish about the same item is replaced. */
 export function withItem(query: string, item: string, liking: Liking): string {
   const reference = /\s/.test(item) ? `"${item}"` : item;
@@ -46,6 +58,14 @@ export const wantsSomething = (query: string): boolean => parse(query).some((par
 
 /** Whether something is looked for, so that results have scores; filters alone only list. */
 export const hasTerms = (query: string): boolean => parse(query).some((part) => part.kind !== "filter");
+
+export const hasFilters = (query: string): boolean => parse(query).some((part) => part.kind === "filter");
+
+/** Whether it is plain words, and filters at most: of others it is not known what is relevant. */
+export function isPlain(query: string): boolean {
+  const parts = parse(query).filter((part) => part.kind !== "filter");
+  return parts.length > 0 && parts.every((part) => part.kind === "word");
+}
 
 /** What a chip says aloud. */
 export function spoken(part: Part): string {

@@ -2,6 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import type { Completion } from "../query/complete";
 import { attach, picturesIn } from "../state/attachments";
 import { go, place } from "../state/place";
+import { forget } from "../state/settings";
 import { useStore } from "../state/store";
 import { Icon } from "../ui/icon";
 import { PartChip, PictureChip } from "./chips";
@@ -22,6 +23,7 @@ export function SearchBox() {
 
   const pick = (one: Completion) => {
     setActive(-1);
+    if (one.forgets) return forget();
     if (!isEmpty) return drafting.complete(one);
     setOpen(false);
     drafting.replace(one.text);
@@ -48,6 +50,7 @@ export function SearchBox() {
     else if (event.key === "Escape" && count) setOpen(false);
     else if (event.key === "Escape") input.current!.blur();
     else if (event.key === "Backspace" && isStart && draft.chips.length) drafting.edit(draft.chips.at(-1)!);
+    else if (event.key === "Backspace" && isStart && pictures.length) go({ pictures: pictures.slice(0, -1) });
     else return;
     event.preventDefault();
   };
@@ -58,7 +61,7 @@ export function SearchBox() {
       <div class="box-parts">
         {pictures.map((id) => <PictureChip key={id} id={id} />)}
         {draft.chips.map((chip, at) => (
-          <PartChip key={`${chip.raw} ${at}`} part={chip} onEdit={() => drafting.edit(chip)} onRemove={() => drafting.remove(chip)} />
+          <PartChip key={`${chip.raw} ${at}`} part={chip} onEdit={() => drafting.edit(chip)} onRemove={() => drafting.remove(chip)} onChange={(raw) => drafting.change(chip, raw)} />
         ))}
         <input
           ref={input}

@@ -18,6 +18,8 @@ export interface Drafting {
   submit: () => void;
   edit: (chip: Part) => void;
   remove: (chip: Part) => void;
+  /** Put a part in the place of a chip. */
+  change: (chip: Part, raw: string) => void;
   complete: (one: Completion) => void;
   replace: (query: string) => void;
 }
@@ -76,6 +78,7 @@ export function useDraft(input: RefObject<HTMLInputElement | null>): Drafting {
       finish({ ...draft, chips: draft.chips.filter((one) => one !== chip) });
       input.current!.focus();
     },
+    change: (chip, raw) => finish({ ...draft, chips: draft.chips.flatMap((one) => (one === chip ? parse(raw) : [one])) }),
     complete: (one) => {
       const { text, cursor: at } = apply(draft.words, one);
       type(text, at);

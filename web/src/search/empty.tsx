@@ -1,7 +1,12 @@
+import { spoken } from "../query/edit";
+import { parse } from "../query/parse";
 import { go, linkTo } from "../state/place";
 import type { Route } from "../state/route";
-import { may, service } from "../state/session";
+import { emptyOne, may, service } from "../state/session";
 import { useStore } from "../state/store";
+import { Add } from "../libraries/add";
+import { Works } from "../libraries/works";
+import { NewLibrary } from "../libraries/new";
 
 /** Before the first results: where pictures will stand, so that nothing jumps. */
 export function Waiting() {
@@ -19,7 +24,7 @@ export function NoLibrary() {
       <h2>There is no library yet</h2>
       <p>A library holds what crosslens knows of your pictures. The pictures themselves stay where they are.</p>
       {may("admin", session) ? (
-        <p><a class="button" href={linkTo({ view: "libraries" })}>Make a library</a></p>
+        <NewLibrary />
       ) : (
         <p class="soft">The operator of this service can make one: <code>crosslens serve -L FOLDER</code></p>
       )}
@@ -27,27 +32,26 @@ export function NoLibrary() {
   );
 }
 
-const EXAMPLES = ["two dogs on a beach", "a red car -people", "children playing after:2020", '"birthday cake"'];
-
 export function NothingFound({ route }: { route: Route }) {
-  const isNarrow = route.relevant || route.libraries.length > 0;
+  const filters = parse(route.query).filter((part) => part.kind === "filter");
+  const name = useStore(service, (value) => emptyOne(route.libraries, value));
   if (!route.query && !route.pictures.length) {
     return (
       <div class="empty">
         <h2>No pictures here yet</h2>
-        <p>Add some to a library, and search from the first batch on.</p>
-        <p><a class="button" href={linkTo({ view: "libraries" })}>Add pictures</a></p>
+        <p>{name ? "Add some, and search from the first batch on." : "Add some to a library, and search from the first batch on."}</p>
+        {name ? <div class="first"><Add name={name} /><Works name={name} /></div> : <p><a class="button" href={linkTo({ view: "libraries" })}>Add pictures</a></p>}
       </div>
     );
   }
   return (
     <div class="empty">
       <h2>Nothing found</h2>
-      <p>{isNarrow ? "No picture fits all of this. It may help to ask for less:" : "No picture fits all filters. Other words to begin with:"}</p>
+      <p>No picture fits all of this. It may help to ask for less:</p>
       <p class="row centred">
+        {filters.map((part) => <button key={part.start} onClick={() => go({ query: `${route.query.slice(0, part.start)}${route.query.slice(part.end)}`.trim() })}>Leave out {spoken(part)}</button>)}
         {route.relevant && <button onClick={() => go({ relevant: false })}>Also what is less relevant</button>}
         {route.libraries.length > 0 && <button onClick={() => go({ libraries: [] })}>Search all libraries</button>}
-        {!isNarrow && EXAMPLES.map((one) => <button key={one} class="quiet" onClick={() => go({ query: one })}>{one}</button>)}
       </p>
     </div>
   );

@@ -6,6 +6,13 @@ import { settings } from "../state/settings";
 
 const PAUSE_MS = 120;
 
+const EXAMPLES: readonly [string, string][] = [
+  ["two dogs on a beach", "what the picture shows"],
+  ["a red car -people", "and no people"],
+  ["children playing after:2020", "taken from 2020 on"],
+  ['"birthday cake"', "also in names, tags and captions"],
+];
+
 /** What the list below the box offers: our own completions at once, the service's when they come. */
 export function useCompletions(words: string, cursor: number, isOpen: boolean, isEmpty: boolean): Completion[] {
   const [served, setServed] = useState<{ words: string; found: Completions | null }>({ words: "", found: null });
@@ -25,5 +32,11 @@ export function useCompletions(words: string, cursor: number, isOpen: boolean, i
   return merged(complete(words, cursor, new Date()), served.words === words ? served.found : null, words);
 }
 
-const recent = (): Completion[] =>
-  settings.get().recent.map((text) => ({ text, start: 0, end: 0, hint: "searched before", open: false }));
+const line = (text: string, hint: string): Completion => ({ text, start: 0, end: 0, hint, open: false });
+
+/** What was searched before; before the first search, what can be. */
+function recent(): Completion[] {
+  const { recent: searches } = settings.get();
+  if (!searches.length) return EXAMPLES.map(([text, hint]) => line(text, hint));
+  return [...searches.map((text) => line(text, "searched before")), { ...line("Forget these", ""), forgets: true }];
+}

@@ -1,12 +1,14 @@
+import { picturesOf, type Hit, type Library } from "../api/types";
 import { count } from "../format";
+import { bestOf, BESTS } from "../grid/arrange";
 import type { Arrange } from "../grid/rows";
+import { hasFilters } from "../query/edit";
 import { go, place } from "../state/place";
-import { isScored, results } from "../state/results";
-import { chooseAll, clearSelection, exportAs, selection } from "../state/selection";
+import { heldBy, isArranged, isJudged, isScored, results, searchAgain } from "../state/results";
+import type { Route } from "../state/route";
 import { service } from "../state/session";
 import { ROW_HEIGHTS, settings } from "../state/settings";
 import { useStore } from "../state/store";
-import { addHits } from "../workbench/pictures";
 import { Icon } from "../ui/icon";
 
 const ARRANGES: Record<Arrange, string> = {
@@ -15,6 +17,7 @@ const ARRANGES: Record<Arrange, string> = {
 
 export function Toolbar() {
   const route = useStore(place, (value) => value);
+  const isKnown = useStore(results, (value) => value.relevanceEnds !== null);
   const scored = isScored(route);
   const choices = (Object.keys(ARRANGES) as Arrange[]).filter((one) => scored || one !== "date");
   return (
@@ -22,7 +25,7 @@ export function Toolbar() {
       <Found />
       <span class="spring" />
       <LibraryChoice />
-      {scored && (
+      {isJudged(route) && (route.relevant || (isKnown && !isArranged(route))) && (
         <label class="switch">
           <input type="checkbox" checked={route.relevant} onChange={(event) => go({ relevant: event.currentTarget.checked })} />
           Only relevant
@@ -30,22 +33,56 @@ export function Toolbar() {
       )}
       <label>
         <span class="hidden">Arrange</span>
-        <select value={route.arrange} onChange={(event) => go({ arrange: event.currentTarget.value as Arrange })}>
+        <select id="arrange" value={route.arrange} onChange={(event) => go({ arrange: event.currentTarget.value as Arrange })}>
           {choices.map((one) => <option key={one} value={one}>{!scored && one === "score" ? "Newest first" : ARRANGES[one]}</option>)}
         </select>
       </label>
+      {isArranged(route) && !route.relevant && <Best best={route.best} />}
       <Sizes />
     </div>
   );
 }
 
+/** Everything is near to some words: of how many is to be shown by date or path is said, and can be chosen. */
+function Best({ best }: { best: number }) {
+  const { found, relevanceEnds } = useStore(results, (value) => value);
+  const [own, now] = [bestOf(found.length, relevanceEnds, 0), bestOf(found.length, relevanceEnds, best)];
+  const others = [...BESTS.filter((one) => one < found.length), found.length].filter((one) => one !== own);
+  return (
+    <label>
+      <span class="hidden">Of how many</span>
+      <select id="best" value={now} onChange={(event) => go({ best: BESTS.find((one) => one >= Number(event.currentTarget.value) && Number(event.currentTarget.value) !== own) ?? 0 }, true)}>
+        <option value={own}>{relevanceEnds ? `the ${count(own)} relevant` : `of the best ${count(own)}`}</option>
+        {others.map((one) => <option key={one} value={one}>of the best {count(one)}</option>)}
+      </select>
+    </label>
+  );
+}
+
 function Found() {
-  const { hits, state, took, relevanceEnds } = useStore(results, (value) => value);
+  const { hits, state, took, relevanceEnds, held } = useStore(results, (value) => value);
   const route = useStore(place, (value) => value);
+  const total = useStore(service, ({ libraries }) => totalOf(libraries ?? [], route, hits[0]));
+  const now = useStore(service, () => heldBy(route));
   if (!hits.length) return <p class="found soft" />;
-  const relevant = isScored(route) && relevanceEnds !== null ? `${count(Math.min(relevanceEnds, hits.length))} relevant of ` : "";
-  const more = state === "all" ? "" : "+";
-  return <p class="found"><b>{relevant}{count(hits.length)}{more}</b> <span class="soft">in {took < 10 ? took.toFixed(1) : Math.round(took)} ms</span></p>;
+  const time = <span class="soft took">in {took < 10 ? took.toFixed(1) : Math.round(took)} ms</span>;
+  const among = state === "all" ? count(hits.length) : total === null || total < hits.length ? `${count(hits.length)}+` : count(total);
+  const isMore = held !== null && now !== null && held !== now;
+  return (
+    <p class="found">
+      {isArranged(route) ? <><b>{count(hits.length)}</b> <span class="soft">{relevanceEnds === hits.length ? "relevant" : "best"}</span></>
+        : isScored(route) && relevanceEnds !== null ? <><b>{count(relevanceEnds)} relevant</b> <span class="soft">of {among}</span></>
+        : <b>{among} {hits[0]!.kind === "text" ? "texts" : "pictures"}</b>} {time}
+      {isMore && <> <button class="quiet" onClick={() => void searchAgain(route)}>Show what is new</button></>}
+    </p>
+  );
+}
+
+/** How many items a search without filters looks at; null where filters decide. */
+function totalOf(libraries: readonly Library[], route: Route, first: Hit | undefined): number | null {
+  if (hasFilters(route.query) || route.relevant) return null;
+  const chosen = libraries.filter(({ name }) => !route.libraries.length || route.libraries.includes(name));
+  return chosen.reduce((sum, one) => sum + (first?.kind === "text" ? one.texts : picturesOf(one)), 0);
 }
 
 /** Which libraries are searched: all, or those ticked. */
@@ -70,32 +107,19 @@ function LibraryChoice() {
   );
 }
 
+// As many sizes as a phone has room for.
+const ON_PHONES = 3;
+
 function Sizes() {
   const size = useStore(settings, (value) => value.size);
   const change = (by: number) => settings.set({ size: size + by });
   return (
+    <>
+    <button class="quiet round cycle" aria-label="Size of the pictures: change" title="Size of the pictures" onClick={() => settings.set({ size: (size + 1) % ON_PHONES })}><Icon name="grid" /></button>
     <div class="pair" role="group" aria-label="Size of the pictures">
       <button class="quiet round" aria-label="Smaller pictures" disabled={size === 0} onClick={() => change(-1)}><Icon name="minus" /></button>
       <button class="quiet round" aria-label="Larger pictures" disabled={size === ROW_HEIGHTS.length - 1} onClick={() => change(1)}><Icon name="plus" /></button>
     </div>
-  );
-}
-
-/** What can be done with those chosen; at the lower edge while there are any. */
-export function SelectionBar() {
-  const chosen = useStore(selection, (value) => value.chosen);
-  const hits = useStore(results, (value) => value.hits);
-  const view = useStore(place, (route) => route.view);
-  if (!chosen.size) return null;
-  const all = [...chosen.values()];
-  return (
-    <div class="selection" role="region" aria-label="Selection">
-      <b>{count(chosen.size)} selected</b>
-      {view === "search" && hits.length > 0 && <button class="quiet" onClick={() => chooseAll(hits)}>Select all {count(hits.length)}</button>}
-      <button onClick={() => exportAs("json", all)}>JSON</button>
-      <button onClick={() => exportAs("csv", all)}>CSV</button>
-      <button class="quiet" onClick={() => (addHits(all), go({ view: "workbench", name: "matrix" }))}>Compare</button>
-      <button class="quiet round" aria-label="Clear the selection" onClick={clearSelection}><Icon name="close" /></button>
-    </div>
+    </>
   );
 }

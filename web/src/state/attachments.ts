@@ -1,12 +1,12 @@
 import { createStore } from "./store";
 
-/** A picture that was pasted or dropped into the query. away: less like it, not more. */
+/** A picture that was pasted or dropped into the query. weight: how much it counts; below 0, less like it. */
 export interface Attachment {
   id: string;
   blob: Blob;
   url: string;
   name: string;
-  away: boolean;
+  weight: number;
 }
 
 /** Those of this visit, also of queries that one may come back to. */
@@ -18,15 +18,15 @@ const visit = Math.floor(performance.timeOrigin).toString(36).slice(-5);
 
 export function attach(blob: Blob, name: string): string {
   const id = `${visit}-${++last}`;
-  const one: Attachment = { id, blob, url: URL.createObjectURL(blob), name, away: false };
+  const one: Attachment = { id, blob, url: URL.createObjectURL(blob), name, weight: 1 };
   attachments.set(({ all }) => ({ all: { ...all, [id]: one } }));
   return id;
 }
 
-/** The same picture, the other way round, as one of its own: the way back finds the old one. */
-export function turned(one: Attachment): string {
+/** The same picture with another weight, as one of its own: the way back finds the old one. */
+export function weighed(one: Attachment, weight: number): string {
   const id = attach(one.blob, one.name);
-  attachments.set(({ all }) => ({ all: { ...all, [id]: { ...all[id]!, away: !one.away } } }));
+  attachments.set(({ all }) => ({ all: { ...all, [id]: { ...all[id]!, weight } } }));
   return id;
 }
 

@@ -1,7 +1,7 @@
 import { connection, getJson, sendJson } from "../api/client";
 import { follow } from "../api/events";
 import type { ServerEvent } from "../api/sse";
-import type { Failure, Job } from "../api/types";
+import { isOver, type Failure, type Job } from "../api/types";
 import { announce } from "../ui/said";
 import { refreshLibraries } from "./session";
 import { createStore } from "./store";
@@ -15,11 +15,9 @@ const REFRESH_MS = 1500;
 // The service tells counts that are up to two seconds old.
 const SETTLED_MS = 2500;
 
-export const isOver = (job: Job): boolean => job.state === "done" || job.state === "failed" || job.state === "cancelled";
-
 export async function refreshJobs(): Promise<void> {
   const found = await getJson<{ jobs: Job[] }>("/v1/jobs").catch(() => null);
-  for (const job of found?.jobs ?? []) watchJob(job);
+  for (const job of found?.jobs.reverse() ?? []) watchJob(job);
 }
 
 /** Show a job, and follow it until it is over. */

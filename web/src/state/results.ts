@@ -1,6 +1,7 @@
 import { ApiError, postJson } from "../api/client";
-import type { Hit, QueryPart, SearchAnswer, SearchRequest, Sort } from "../api/types";
-import { hasTerms } from "../query/edit";
+import { picturesOf, type Hit, type QueryPart, type SearchAnswer, type SearchRequest, type Sort } from "../api/types";
+import { arranged, bestOf } from "../grid/arrange";
+import { hasTerms, isPlain } from "../query/edit";
 import { attachments } from "./attachments";
 import type { Route } from "./route";
 import { service } from "./session";
@@ -8,22 +9,28 @@ import { createStore } from "./store";
 
 export const MOST = 10_000;
 const PAGE = 200;
-// Beside words the service arranges what it found best page by page, so pages that are arranged are large.
-export const ARRANGED_PAGE = 1000;
+// What is found by its score and shown in another order must be there as a whole.
+const ARRANGED = 1000;
 
 interface Results {
   /** What was asked; "" before the first search. */
   asked: string;
+  /** How much the libraries held then; null: not known yet. */
+  held: string | null;
+  /** As the service gave them, and as they are shown. */
+  found: Hit[];
   hits: Hit[];
   relevanceEnds: number | null;
   state: "loading" | "more" | "some" | "all" | "failed";
   error: ApiError | null;
+  /** Of a failure: after how many results it came. */
+  failedAt: number;
   took: number;
   scored: boolean;
 }
 
 export const results = createStore<Results>({
-  asked: "", hits: [], relevanceEnds: null, state: "loading", error: null, took: 0, scored: false,
+  asked: "", held: null, found: [], hits: [], relevanceEnds: null, state: "loading", error: null, failedAt: 0, took: 0, scored: false,
 });
 
 let running: AbortController | null = null;
@@ -34,43 +41,104 @@ const SORTS: Record<Route["arrange"], Sort> = {
 
 export const isScored = (route: Route): boolean => hasTerms(route.query) || route.pictures.length > 0;
 
+/** Whether the best results are shown in another order than that of their scores. */
+export const isArranged = (route: Route): boolean => isScored(route) && route.arrange !== "score";
+
+/** Whether the service can tell what is relevant: where that was measured, for plain words. */
+export const isJudged = (route: Route): boolean => isPlain(route.query) && !route.pictures.length;
+
 /** What of a route decides what is found. */
 export const askedBy = (route: Route): string =>
-  JSON.stringify([route.query, route.libraries, SORTS[route.arrange], route.relevant, route.pictures]);
+  JSON.stringify([route.query, route.libraries, isArranged(route) || (!isScored(route) && SORTS[route.arrange]), route.relevant, route.pictures]);
+
+/** What the libraries that are searched hold, as far as it is known. */
+export function heldBy(route: Route): string | null {
+  const { libraries } = service.get();
+  const chosen = libraries?.filter(({ name }) => !route.libraries.length || route.libraries.includes(name));
+  return chosen ? chosen.map(({ name, items }) => `${name} ${items}`).join() : null;
+}
+
+/** Answers of before, for the way back: with them one finds what one left, and where. */
+const kept = new Map<string, Results>();
+const MOST_KEPT = 4;
+
+function keep(now: Results): void {
+  if (!now.asked || (now.state !== "some" && now.state !== "all")) return;
+  kept.delete(now.asked);
+  kept.set(now.asked, now);
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value!);
+}
 
 /** Search anew. Results of before stay until the new ones are there. */
 export async function searchFor(route: Route): Promise<void> {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  results.set({ asked: askedBy(route), state: "loading", error: null });
+  const asked = askedBy(route);
+  const held = heldBy(route);
+  keep(results.get());
+  const old = kept.get(asked);
+  if (old && old.held === held) return void (results.set(old), rearrange(route));
+  results.set({ asked, held, state: "loading", error: null });
   await fetchPage(route, 0, signal);
+  if (!signal.aborted && results.get().state !== "failed") scrollTo(0, 0);
+}
+
+/** The same again, whatever is known of it; after a failure from there on where it failed. */
+export async function searchAgain(route: Route): Promise<void> {
+  const { asked, error, failedAt } = results.get();
+  kept.delete(askedBy(route));
+  if (!error || !failedAt || asked !== askedBy(route)) return (results.set({ asked: "" }), searchFor(route));
+  results.set({ state: "some", error: null });
+  await searchMore(route);
 }
 
 /** The next page, when one scrolls near the end. */
 export async function searchMore(route: Route): Promise<void> {
-  const { state, hits, asked } = results.get();
+  const { state, found, asked } = results.get();
   if (state !== "some" || asked !== askedBy(route)) return;
   results.set({ state: "more" });
-  await fetchPage(route, hits.length, running!.signal);
+  await fetchPage(route, found.length, running!.signal);
+}
+
+/** Show what was found in the order that the route wants. */
+export function rearrange(route: Route): void {
+  results.set(({ found, relevanceEnds }) => ({ hits: shown(route, found, relevanceEnds) }));
+}
+
+/** An item is no more: it is found no more. */
+export function dropItem(item: string): void {
+  const others = (hits: Hit[]) => hits.filter((hit) => hit.item !== item);
+  kept.clear();
+  results.set(({ found, hits, relevanceEnds }) => {
+    const isRelevant = relevanceEnds !== null && found.slice(0, relevanceEnds).some((hit) => hit.item === item);
+    return { found: others(found), hits: others(hits), held: null, relevanceEnds: isRelevant ? relevanceEnds - 1 : relevanceEnds };
+  });
+}
+
+function shown(route: Route, found: Hit[], relevanceEnds: number | null): Hit[] {
+  return isArranged(route) ? arranged(found.slice(0, bestOf(found.length, relevanceEnds, route.best)), route.arrange) : found;
 }
 
 async function fetchPage(route: Route, offset: number, signal: AbortSignal): Promise<void> {
-  const scored = isScored(route);
-  const k = scored && SORTS[route.arrange] !== "score" ? ARRANGED_PAGE : PAGE;
-  const { request, files } = requestFor(route, Math.min(k, MOST - offset), offset);
+  const isWhole = isArranged(route);
+  const { request, files } = requestFor(route, isWhole ? ARRANGED : Math.min(PAGE, MOST - offset), offset);
   try {
     const answer = await postJson<SearchAnswer>("/v1/search", request, files, signal);
+    if (signal.aborted) return;
     results.set((old) => {
-      const hits = offset ? withoutTwins([...old.hits, ...answer.hits]) : answer.hits;
-      const all = answer.hits.length < request.k || hits.length >= MOST;
-      return { hits, scored, state: all ? "all" : "some", took: answer.took_ms, relevanceEnds: relevanceOf(old, offset, answer) };
+      const found = offset ? withoutTwins([...old.found, ...answer.hits]) : answer.hits;
+      const all = isWhole || answer.hits.length < request.k || found.length >= MOST;
+      const relevanceEnds = relevanceOf(old, offset, answer);
+      const hits = shown(route, found, relevanceEnds);
+      return { found, hits, scored: isScored(route), state: all ? "all" : "some", took: answer.took_ms, relevanceEnds };
     });
   } catch (error) {
     if (signal.aborted) return;
     const problem = error instanceof ApiError ? error : new ApiError(0, "failed", "The search failed", String(error), "", null, null);
     // Without an answer, what was found before is better than nothing.
-    results.set((old) => ({ state: "failed", error: problem, hits: offset || problem.status === 0 ? old.hits : [] }));
+    const none = offset || problem.status === 0 ? {} : { found: [], hits: [] };
+    results.set({ state: "failed", error: problem, failedAt: offset, ...none });
   }
 }
 
@@ -94,15 +162,15 @@ function requestFor(route: Route, k: number, offset: number): { request: SearchR
     const one = attachments.get().all[id];
     if (!one) continue;
     files[`picture${parts.length}`] = one.blob;
-    parts.push({ image: { file: `picture${parts.length}` }, weight: one.away ? -0.5 : 1 });
+    parts.push({ image: { file: `picture${parts.length}` }, weight: one.weight });
   }
   const request: SearchRequest = {
     // Nothing asked: everything there is, the latest first.
     query: route.query || (parts.length ? "" : everything(route.libraries)),
-    k, offset, sort: SORTS[route.arrange],
+    k, offset, sort: isScored(route) ? "score" : SORTS[route.arrange],
     ...(parts.length ? { parts } : {}),
     ...(route.libraries.length ? { libraries: route.libraries } : {}),
-    ...(route.relevant && isScored(route) ? { relevant: true } : {}),
+    ...(route.relevant && isJudged(route) ? { relevant: true } : {}),
   };
   return { request, files };
 }
@@ -110,7 +178,7 @@ function requestFor(route: Route, k: number, offset: number): { request: SearchR
 /** The query that finds all: pictures, or texts where there is nothing else. */
 function everything(names: readonly string[]): string {
   const all = (service.get().libraries ?? []).filter(({ name }) => !names.length || names.includes(name));
-  return all.some((one) => one.texts) && !all.some((one) => one.items) ? "kind:text" : "kind:image";
+  return all.some((one) => one.texts) && !all.some((one) => picturesOf(one)) ? "kind:text" : "kind:image";
 }
 
 /** The same search as a request of /v1/explain, which takes an item. */

@@ -1,3 +1,4 @@
+import { BESTS } from "../grid/arrange";
 import type { Arrange } from "../grid/rows";
 
 /** Where one is: all of it stands in the address, so that links and the way back work. */
@@ -9,6 +10,8 @@ export interface Route {
   /** Libraries searched; none means all. */
   libraries: string[];
   arrange: Arrange;
+  /** How many of the best are arranged; 0: as it fits. */
+  best: number;
   relevant: boolean;
   /** Pictures of the query that were pasted or dropped, by their numbers in this visit. */
   pictures: string[];
@@ -20,7 +23,7 @@ const ARRANGES: readonly Arrange[] = ["score", "date", "day", "month", "year", "
 const VIEWS: readonly Route["view"][] = ["search", "libraries", "workbench"];
 
 export const HOME: Route = {
-  view: "search", name: "", query: "", libraries: [], arrange: "score", relevant: false, pictures: [], item: null,
+  view: "search", name: "", query: "", libraries: [], arrange: "score", best: 0, relevant: false, pictures: [], item: null,
 };
 
 export function readRoute(hash: string): Route {
@@ -34,6 +37,7 @@ export function readRoute(hash: string): Route {
     query: given.get("q") ?? "",
     libraries: given.getAll("in"),
     arrange: ARRANGES.includes(arrange) ? arrange : "score",
+    best: BESTS.find((one) => String(one) === given.get("best")) ?? 0,
     relevant: given.get("relevant") === "1",
     pictures: given.getAll("picture"),
     item: given.get("item"),
@@ -45,6 +49,7 @@ export function writeRoute(route: Route): string {
   if (route.query) given.set("q", route.query);
   for (const library of route.libraries) given.append("in", library);
   if (route.arrange !== "score") given.set("arrange", route.arrange);
+  if (route.best) given.set("best", String(route.best));
   if (route.relevant) given.set("relevant", "1");
   for (const picture of route.pictures) given.append("picture", picture);
   if (route.item) given.set("item", route.item);

@@ -43,6 +43,11 @@ export function exportAs(form: "json" | "csv", hits: readonly Hit[]): void {
   save(new Blob([text], { type }), `crosslens-${hits.length}.${form}`);
 }
 
+/** Have the browser save rows as a table. */
+export function exportTable(rows: readonly object[], columns: readonly string[], name: string): void {
+  save(new Blob([csv(rows as Record<string, unknown>[], columns)], { type: "text/csv;charset=utf-8" }), name);
+}
+
 export function save(blob: Blob, name: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

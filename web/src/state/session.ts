@@ -1,6 +1,7 @@
+import { useEffect, useRef } from "preact/hooks";
 import { ApiError, connection, getJson } from "../api/client";
 import type { Library, Scope, Session } from "../api/types";
-import { createStore } from "./store";
+import { createStore, useStore } from "./store";
 
 interface State {
   session: Session | null;
@@ -37,6 +38,23 @@ export function may(scope: Scope, session = service.get().session): boolean {
   return session?.scope != null && ORDER.indexOf(session.scope) >= ORDER.indexOf(scope);
 }
 
+/** Do something again when the service is back. */
+export function useReturn(act: () => unknown): void {
+  const reachable = useStore(connection, (value) => value.reachable);
+  const before = useRef(reachable);
+  useEffect(() => {
+    if (reachable && !before.current) act();
+    before.current = reachable;
+  }, [reachable]);
+}
+
+/** Where pictures are to be added first, while those libraries that are searched hold nothing; null for nowhere. */
+export function emptyOne(names: readonly string[], { libraries, session } = service.get()): string | null {
+  const chosen = (libraries ?? []).filter(({ name }) => !names.length || names.includes(name));
+  if (!may("write", session) || chosen.some((one) => one.items)) return null;
+  return chosen.find((one) => one.writable)?.name ?? null;
+}
+
 const RETRY_MS = 2500;
 
 /** While the service does not answer, ask every few seconds whether it is back. */
@@ -53,4 +71,6 @@ export function watchConnection(): void {
   connection.watch(look);
   service.watch(look);
   addEventListener("online", () => void refreshSession());
+  // Who comes back to the page wants to know what others have added meanwhile.
+  addEventListener("focus", () => void (service.get().libraries && refreshLibraries()));
 }

@@ -10,9 +10,11 @@ interface Settings {
   /** Which of ROW_HEIGHTS. */
   size: number;
   recent: string[];
+  /** Whether details stand beside a picture that is shown large. */
+  details: boolean;
 }
 
-const FIRST: Settings = { theme: "auto", size: matchMedia("(max-width: 600px)").matches ? 1 : 2, recent: [] };
+const FIRST: Settings = { theme: "auto", size: matchMedia("(max-width: 600px)").matches ? 1 : 2, recent: [], details: true };
 
 function kept(): Settings {
   try {
@@ -38,6 +40,8 @@ export function applySettings(): void {
   apply();
   settings.watch(apply);
 }
+
+export const forget = (): void => settings.set({ recent: [] });
 
 export function remember(query: string): void {
   if (query.trim()) settings.set(({ recent }) => ({ recent: [query, ...recent.filter((one) => one !== query)].slice(0, 8) }));

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { holdPage } from "./hold";
 import { Icon } from "./icon";
 
 interface Props {
@@ -15,8 +16,9 @@ export function Dialog({ title, class: kind = "", onClose, children }: Props) {
   const box = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
+    const release = holdPage();
     box.current!.showModal();
-    return () => before?.focus?.();
+    return () => (release(), before?.focus?.());
   }, []);
   return (
     <dialog

@@ -1,6 +1,6 @@
 import { SearchBox } from "../search/box";
 import { connection, setKey } from "../api/client";
-import { linkTo, place } from "../state/place";
+import { lastSearchLink, linkTo, place } from "../state/place";
 import { service } from "../state/session";
 import { settings, type Theme } from "../state/settings";
 import { useStore } from "../state/store";
@@ -21,7 +21,7 @@ export function Header() {
       {route.view === "search" ? <SearchBox /> : <span class="spring" />}
       <nav aria-label="Views">
         {VIEWS.map(({ view, text, icon }) => (
-          <a key={view} href={linkTo({ view })} {...(route.view === view ? { "aria-current": "page" as const } : {})}>
+          <a key={view} href={view === "search" ? lastSearchLink() : linkTo({ view })} {...(route.view === view ? { "aria-current": "page" as const } : {})}>
             <Icon name={icon} /><span>{text}</span>
           </a>
         ))}

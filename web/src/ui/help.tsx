@@ -4,10 +4,12 @@ import { Dialog } from "./dialog";
 export const help = createStore({ isOpen: false });
 
 const KEYS: [string, string][] = [
-  ["/", "Go to the search box"],
+  ["/", "Go to the search box, from anywhere"],
   ["↓", "From the box into the results"],
   ["← → ↑ ↓", "Move in the grid; Home, End, Page Up, Page Down too"],
   ["Enter", "Open a picture; ← → turn the pages"],
+  ["z + − 0", "In a picture: its own pixels, nearer, farther, all of it; arrows move it then"],
+  ["i", "In a picture: with or without its details"],
   ["Esc", "Close"],
   ["x", "Select; Shift with a move or click selects up to there, Ctrl A all"],
   ["m", "More like this"],

@@ -31,7 +31,8 @@ export function Menu() {
     if (!at || !box.current) return;
     const { offsetWidth: width, offsetHeight: height } = box.current;
     const below = at.bottom + height + 8 < innerHeight;
-    box.current.style.left = `${Math.max(8, Math.min(at.right - width, innerWidth - width - 8))}px`;
+    const left = at.left < innerWidth / 2 && at.left + width < innerWidth - 8 ? at.left : at.right - width;
+    box.current.style.left = `${Math.max(8, Math.min(left, innerWidth - width - 8))}px`;
     box.current.style.top = `${Math.max(8, below ? at.bottom + 4 : at.top - height - 4)}px`;
     (box.current.firstElementChild as HTMLElement).focus();
   }, [at]);

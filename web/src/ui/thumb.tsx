@@ -1,10 +1,19 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { connection, itemPath, send } from "../api/client";
 import { useStore } from "../state/store";
 
 const KEPT = 600;
+
+interface Fetched {
+  address: Promise<string>;
+  /** Those that wait for it; when none does, it is given up. */
+  users: number;
+  isThere: boolean;
+  stop: AbortController;
+}
+
 /** Pictures fetched with a key, as addresses of blobs; the one used longest ago goes first. */
-const kept = new Map<string, Promise<string>>();
+const kept = new Map<string, Fetched>();
 
 let keyOfKept = connection.get().key;
 
@@ -14,17 +23,32 @@ connection.watch(() => {
   kept.clear();
 });
 
+function fetching(path: string): Fetched {
+  const stop = new AbortController();
+  const address = send(path, { signal: stop.signal }).then((response) => response.blob()).then((blob) => URL.createObjectURL(blob));
+  const now: Fetched = { address, users: 0, isThere: false, stop };
+  address.then(() => (now.isThere = true), () => kept.delete(path));
+  return now;
+}
+
 function fetched(path: string): Promise<string> {
-  const known = kept.get(path) ?? send(path).then((response) => response.blob()).then((blob) => URL.createObjectURL(blob));
+  const known = kept.get(path) ?? fetching(path);
+  known.users++;
   kept.delete(path);
   kept.set(path, known);
-  known.catch(() => kept.delete(path));
   if (kept.size > KEPT) {
-    const [oldest, address] = kept.entries().next().value!;
+    const [oldest, { address }] = kept.entries().next().value!;
     kept.delete(oldest);
     void address.then((url) => URL.revokeObjectURL(url), () => undefined);
   }
-  return known;
+  return known.address;
+}
+
+function release(path: string): void {
+  const known = kept.get(path);
+  if (!known || --known.users || known.isThere) return;
+  kept.delete(path);
+  known.stop.abort();
 }
 
 /** The same for what is no component. */
@@ -41,7 +65,7 @@ export function useAddress(path: string | null): string | null | "failed" {
       (address) => wanted && setFound({ path, address }),
       () => wanted && setFound({ path, address: "failed" }),
     );
-    return () => void (wanted = false);
+    return () => ((wanted = false), release(path));
   }, [key, path]);
   if (!path) return null;
   return key ? (found.path === path ? found.address : null) : path;
@@ -61,9 +85,16 @@ interface Props {
 export function Thumb({ path, alt, class: kind = "" }: Props) {
   const address = useAddress(path);
   const [state, setState] = useState<"" | "there" | "failed">("");
+  const image = useRef<HTMLImageElement>(null);
+  // A browser would fetch it all the same, and what is in sight would wait for what has flown by.
+  useEffect(() => {
+    const { current: now } = image;
+    return () => void (now && !now.complete && now.removeAttribute("src"));
+  }, []);
   if (address === "failed" || state === "failed") return <span class="thumb-failed">{alt || "not shown"}</span>;
   return (
     <img
+      ref={image}
       class={`thumb ${state} ${kind}`}
       {...(address ? { src: address } : {})}
       alt={alt}

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, postJson } from "../api/client";
+import { useReturn } from "../state/session";
 
 const PAUSE_MS = 350;
 
@@ -13,6 +14,8 @@ interface Answer<T> {
 export function useAnswer<T>(path: string, body: unknown, files: Record<string, Blob>): Answer<T> {
   const [answer, setAnswer] = useState<Answer<T>>({ found: null, error: null, busy: false });
   const asked = body === null ? null : JSON.stringify(body);
+  const [turn, again] = useState(0);
+  useReturn(() => again(turn + 1));
   useEffect(() => {
     if (asked === null) return setAnswer({ found: null, error: null, busy: false });
     const stop = new AbortController();
@@ -24,6 +27,6 @@ export function useAnswer<T>(path: string, body: unknown, files: Record<string, 
       );
     }, PAUSE_MS);
     return () => (clearTimeout(timer), stop.abort());
-  }, [path, asked]);
+  }, [path, asked, turn]);
   return answer;
 }

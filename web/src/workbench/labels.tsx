@@ -1,4 +1,3 @@
-import { useState } from "preact/hooks";
 import type { Label } from "../api/types";
 import { percent, score } from "../format";
 import { useStore } from "../state/store";
@@ -7,11 +6,9 @@ import { useAnswer } from "./ask";
 import { lines } from "./lines";
 import { bench, Pictures, sentPictures } from "./pictures";
 
-const FIRST = "a photo of a dog\na photo of a cat\na photo of people\na landscape";
-
 /** A picture against labels: softmax confidence over those that are typed. */
 export function Labels() {
-  const [text, setText] = useState(FIRST);
+  const text = useStore(bench, (value) => value.labels);
   const picture = useStore(bench, (value) => value.pictures[0]);
   const texts = lines(text);
   const { images, files } = sentPictures(picture ? [picture] : []);
@@ -19,13 +16,12 @@ export function Labels() {
   const { found, error, busy } = useAnswer<{ labels: Label[] }>("/v1/rank", body, files);
   return (
     <div class="bench two">
+      <Pictures most={1} hint="Drop or paste a picture" />
       <div>
-        <Pictures most={1} hint="Drop or paste a picture" />
         <label class="field">
           Labels, one to a line
-          <textarea rows={6} value={text} spellcheck={false} onInput={(event) => setText(event.currentTarget.value)} />
+          <textarea rows={5} value={text} spellcheck={false} onInput={(event) => bench.set({ labels: event.currentTarget.value })} />
         </label>
-      </div>
       <div aria-busy={busy} aria-live="polite">
         {error && <Trouble error={error} />}
         {!picture && <p class="soft">With a picture, the confidence of each label stands here. It is shared out among the labels: what is not named gets nothing.</p>}
@@ -41,6 +37,7 @@ export function Labels() {
             ))}
           </ul>
         )}
+      </div>
       </div>
     </div>
   );

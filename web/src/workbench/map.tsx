@@ -1,10 +1,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, getJson, libraryPath } from "../api/client";
 import type { MapAnswer } from "../api/types";
-import { counted } from "../format";
+import { count, counted } from "../format";
 import { MapCanvas } from "../map/canvas";
 import { go, place } from "../state/place";
-import { service } from "../state/session";
+import { service, useReturn } from "../state/session";
 import { useStore } from "../state/store";
 import { Trouble } from "../ui/trouble";
 
@@ -24,6 +24,7 @@ export function MapBench() {
     return () => stop.abort();
   };
   useEffect(look, [name]);
+  useReturn(() => !map && look());
   return (
     <div class="bench">
       <div class="row">
@@ -33,7 +34,7 @@ export function MapBench() {
             {libraries.map((library) => <option key={library.name}>{library.name}</option>)}
           </select>
         </label>
-        {map && <p class="soft">{counted(map.points.length, "picture")}; alike ones lie near each other. Come closer to see them.</p>}
+        {map && <p class="soft">{counted(map.points.length, "picture")}{map.total > map.points.length ? `, an even sample of ${count(map.total)}` : ""}; alike ones lie near each other. Come closer to see more.</p>}
       </div>
       {error && <Trouble error={error} retry={() => void look()} />}
       {!map && !error && name && <p class="soft" aria-busy="true">Drawing the map …</p>}

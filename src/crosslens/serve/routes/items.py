@@ -5,51 +5,79 @@ from __future__ import annotations
 import mimetypes
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
-from crosslens.serve import schemas
-from crosslens.serve.guard import scope
-from crosslens.serve.hits import presented, version_of
+from crosslens.serve import answers, schemas
+from crosslens.serve.forms import Sent, sent
+from crosslens.serve.guard import HEAD
+from crosslens.serve.hits import one_presented, version_of
+from crosslens.serve.openapi import (
+    BYTES,
+    IF_NONE_MATCH,
+    NOT_CHANGED,
+    RANGE,
+    ItemName,
+    answer,
+    json_body,
+    told,
+)
+from crosslens.serve.problems import Problem
 from crosslens.serve.service import Service, service_of
-from crosslens.serve.thumbnails import DEFAULT, file_of, rounded
+from crosslens.serve.thumbnails import DEFAULT, LARGEST, SMALLEST, file_of, rounded
 from crosslens.store.words import tag, tags_of, untag
 
-READ, WRITE = (Depends(scope(wanted)) for wanted in ("read", "write"))
-router = APIRouter(prefix="/v1/items")
+router = APIRouter(prefix="/v1/items", tags=["items"])
 # What a browser shows as a picture, and runs nothing of.
 _SHOWN = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/avif", "image/bmp")
 _FOR_GOOD = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "private, no-cache"
 _KNOWN_TYPES = {".webp": "image/webp", ".avif": "image/avif", ".heic": "image/heic", ".heif": "image/heif"}
+_THUMBNAIL = {200: answer({"image/webp": BYTES}, "A WebP"), 304: NOT_CHANGED}
+_FILE = {"image/*": BYTES, "application/octet-stream": BYTES}
+_ORIGINAL = {
+    200: answer(_FILE, "The file"),
+    206: answer({**_FILE, "multipart/byteranges": BYTES}, "Part of it"),
+    304: NOT_CHANGED,
+}
+_SIZE = Query(description=f"Its sides at most: {SMALLEST} to {LARGEST}, rounded up to a step of 64")
+_VERSION = Query(description="The item's version: with it, the answer may be kept for good")
+_INLINE = Query(description="To be shown by a browser, not saved")
 
 
-@router.get("/{item}", dependencies=[READ])
-async def item_(request: Request, item: str) -> JSONResponse:
+@router.get("/{item}", **told("get_item", "read", answers.Item))
+async def item_(request: Request, item: ItemName) -> JSONResponse:
     """What is known of an item."""
     service = service_of(request)
     whole_paths = service.sees_paths(request)
 
     def work() -> JSONResponse:
         book, number = service.shelf.item(item)
-        [hit] = presented([(book, book.row(number).hit(float("nan")))], whole_paths=whole_paths)
-        return JSONResponse(hit)
+        return JSONResponse(one_presented(book, number, whole_paths=whole_paths))
 
     return await service.run(work)
 
 
-@router.delete("/{item}", dependencies=[WRITE])
-async def remove(request: Request, item: str) -> JSONResponse:
+@router.delete("/{item}", **told("delete_item", "write", answers.Removed))
+async def remove(request: Request, item: ItemName) -> JSONResponse:
     """Forget an item; a file that a client sent is deleted with it."""
     service = service_of(request)
     return await service.run(lambda: JSONResponse(_removed(service, item)))
 
 
-@router.get("/{item}/thumbnail", dependencies=[READ])
-async def thumbnail(request: Request, item: str, size: int = DEFAULT, v: str = "") -> Response:
+@router.get(
+    "/{item}/thumbnail", **told("get_thumbnail", "read", _THUMBNAIL, more={"parameters": [IF_NONE_MATCH]})
+)
+async def thumbnail(
+    request: Request,
+    item: ItemName,
+    size: Annotated[int, _SIZE] = DEFAULT,
+    v: Annotated[str, _VERSION] = "",
+) -> Response:
     """A small picture, WebP. With the item's version as `v`, it may be kept for good."""
     service = service_of(request)
     side = rounded(size)
@@ -68,8 +96,10 @@ async def thumbnail(request: Request, item: str, size: int = DEFAULT, v: str = "
     return await service.run(work, service.decoding)
 
 
-@router.get("/{item}/original", dependencies=[READ])
-async def original(request: Request, item: str, inline: bool = False) -> Response:
+@router.get(
+    "/{item}/original", **told("get_original", "read", _ORIGINAL, more={"parameters": [RANGE, IF_NONE_MATCH]})
+)
+async def original(request: Request, item: ItemName, inline: Annotated[bool, _INLINE] = False) -> Response:
     """The file of an item, whole or in part (Range), as it was indexed."""
     service = service_of(request)
 
@@ -81,30 +111,55 @@ async def original(request: Request, item: str, inline: bool = False) -> Respons
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         name = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return FileResponse(
+        return _Original(
             file.path,
             media_type=kind,
             filename=name,
             headers=headers,
             content_disposition_type="inline" if shown else "attachment",
-            stat_result=os.stat(file.path),
+            stat_result=file.status,
         )
 
     return await service.run(work)
 
 
-@router.post("/{item}/tags", dependencies=[WRITE])
-async def add_tags(request: Request, item: str, body: schemas.Tags) -> JSONResponse:
+@router.post("/{item}/tags", **told("add_tags", "write", answers.ItemTags, takes=json_body(schemas.Tags)))
+async def add_tags(
+    request: Request,
+    item: ItemName,
+    body: Sent[schemas.Tags] = Depends(sent(schemas.Tags)),  # noqa: B008
+) -> JSONResponse:
     """Tag an item."""
     service = service_of(request)
-    return await service.run(lambda: JSONResponse(_tagged(service, item, body.tags, tag)))
+    return await service.run(lambda: JSONResponse(_tagged(service, item, body.asked.tags, tag)))
 
 
-@router.delete("/{item}/tags", dependencies=[WRITE])
-async def remove_tags(request: Request, item: str, body: schemas.Tags) -> JSONResponse:
+@router.delete(
+    "/{item}/tags", **told("remove_tags", "write", answers.ItemTags, takes=json_body(schemas.Tags))
+)
+async def remove_tags(
+    request: Request,
+    item: ItemName,
+    body: Sent[schemas.Tags] = Depends(sent(schemas.Tags)),  # noqa: B008
+) -> JSONResponse:
     """Take tags from an item."""
     service = service_of(request)
-    return await service.run(lambda: JSONResponse(_tagged(service, item, body.tags, untag)))
+    return await service.run(lambda: JSONResponse(_tagged(service, item, body.asked.tags, untag)))
+
+
+class _Original(FileResponse):
+    """A file whose failures are problems, too, and whose head is told without reading it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                size = self.headers["content-length"]
+                said = f"the file has {size} bytes"
+                raise Problem(416, "range_not_satisfiable", "The file has no such part", said,
+                              headers={"Content-Range": f"bytes */{size}"})  # fmt: skip
+            await send(message)
+
+        await super().__call__({**scope, "method": "HEAD"} if scope.get(HEAD) else scope, receive, checked)
 
 
 def _tagged(service: Service, item: str, tags: list[str], change: Any) -> dict[str, Any]:
@@ -117,11 +172,14 @@ def _tagged(service: Service, item: str, tags: list[str], change: Any) -> dict[s
 
 def _removed(service: Service, item: str) -> dict[str, Any]:
     book, number = service.shelf.item(item)
-    row = book.row(number)
-    own = book.is_own(row.path)
+    book.row(number)
     with book.writing() as (catalog, _):
+        path = book.row(number).path  # as it is now
+        own = book.is_own(path)
         if own:
-            Path(row.path).unlink(missing_ok=True)
+            with book.placing:
+                Path(path).unlink(missing_ok=True)
+            book.touched(path)
         catalog.forget([number])
     book.refresh()
     return {"item": item, "file_deleted": own}

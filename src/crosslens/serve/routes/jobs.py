@@ -9,44 +9,47 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from crosslens.serve.guard import scope
+from crosslens.serve import answers
 from crosslens.serve.jobs import ENDED, Job
+from crosslens.serve.openapi import JobName, answer, ref, told
 from crosslens.serve.service import Service, service_of
 
-router = APIRouter(prefix="/v1/jobs")
-READ, WRITE = (Depends(scope(wanted)) for wanted in ("read", "write"))
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 _HEARTBEAT_SECONDS = 15.0
 _LOOK_SECONDS = 1.0  # whether the service is stopping
 _LEAST_SECONDS = 0.1  # between two messages of a job that is quick
 _RETRY_MS = 2000
+_EVENTS = {
+    200: answer({"text/event-stream": ref(answers.JobEvent)}, "Server-sent events; the schema is of one")
+}
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("", dependencies=[READ])
+@router.get("", **told("list_jobs", "read", answers.JobList))
 async def jobs(request: Request) -> JSONResponse:
     """All jobs that are known still, the newest first."""
     return JSONResponse({"jobs": [job.document() for job in service_of(request).jobs.all()]})
 
 
-@router.get("/{identity}", dependencies=[READ])
-async def job_(request: Request, identity: str) -> JSONResponse:
+@router.get("/{identity}", **told("get_job", "read", answers.Job))
+async def job_(request: Request, identity: JobName) -> JSONResponse:
     """A job."""
     return JSONResponse(service_of(request).jobs.get(identity).document())
 
 
-@router.delete("/{identity}", dependencies=[WRITE])
-async def cancel(request: Request, identity: str) -> JSONResponse:
+@router.delete("/{identity}", **told("cancel_job", "write", answers.Job))
+async def cancel(request: Request, identity: JobName) -> JSONResponse:
     """Have a job end with its next batch; what it committed stays."""
     service = service_of(request)
     return await service.run(lambda: JSONResponse(service.jobs.cancel(identity).document()))
 
 
-@router.get("/{identity}/events", dependencies=[READ])
-async def events(request: Request, identity: str) -> StreamingResponse:
+@router.get("/{identity}/events", **told("follow_job", "read", _EVENTS))
+async def events(request: Request, identity: JobName) -> StreamingResponse:
     """What becomes of a job, as server-sent events: `state`, `progress`, `failure`, and `done` at the end."""
     service = service_of(request)
     stream = _stream(service, service.jobs.get(identity))

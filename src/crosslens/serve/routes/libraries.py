@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
+from fastapi import Path as InPath
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from crosslens.duplicates import find_duplicates
+from crosslens.duplicates import Cluster, find_duplicates
 from crosslens.read import has_image_name
-from crosslens.serve import schemas
+from crosslens.serve import answers, schemas
+from crosslens.serve.archives import check_archive, is_archive
 from crosslens.serve.book import Book
-from crosslens.serve.guard import scope
-from crosslens.serve.hits import presented
-from crosslens.serve.intake import Intake, check_archive, is_archive, put
-from crosslens.serve.jobs import Task
+from crosslens.serve.forms import Sent, sent
+from crosslens.serve.hits import one_presented, presented
+from crosslens.serve.intake import Intake, allowed_folder, put
+from crosslens.serve.jobs import Kind
+from crosslens.serve.openapi import BYTES, LibraryName, json_answer, json_body, raw_body, told
 from crosslens.serve.plane import Plane, plane_of
 from crosslens.serve.problems import Problem, invalid
 from crosslens.serve.service import Service, service_of
@@ -27,14 +32,33 @@ from crosslens.serve.uploads import FormReader, Incoming, accept_folder, safe_na
 from crosslens.store.details import Listing, listed
 from crosslens.store.words import tag_counts
 
-READ, WRITE, ADMIN = (Depends(scope(wanted)) for wanted in ("read", "write", "admin"))
-router = APIRouter(prefix="/v1/libraries")
+router = APIRouter(prefix="/v1/libraries", tags=["libraries"])
 _MOST_LISTED = 1000
+# SQLite counts no further.
+_LAST = (1 << 63) - 1
+Limit = Annotated[int, Query(ge=1, le=_MOST_LISTED)]
+_OFFSET = Query(ge=0, le=_LAST, description="After how many")
+_SIMILAR = Query(gt=0, le=1, description="A cosine, from which on others count as similar")
+_FILE = InPath(description="A name for a picture: red.png")
+_FILES = raw_body(
+    {
+        "multipart/form-data": {
+            "type": "object",
+            "properties": {"file": {"type": "array", "items": BYTES, "minItems": 1}},
+            "required": ["file"],
+        }
+    },
+    "Pictures and .zip archives, each a file with its name; what their fields are called does not matter",
+)
+_PICTURE = raw_body(
+    dict.fromkeys(("image/jpeg", "image/png", "image/webp", "application/octet-stream"), BYTES), "A picture"
+)
+_PUT = {200: json_answer(answers.Item, "Replaced"), 201: json_answer(answers.Item, "New")}
 # What comes in small pieces is written down in larger ones.
 _BLOCK = 1 << 20
 
 
-@router.get("", dependencies=[READ])
+@router.get("", **told("list_libraries", "read", answers.LibraryList))
 async def libraries(request: Request) -> JSONResponse:
     """All libraries."""
     service = service_of(request)
@@ -43,30 +67,38 @@ async def libraries(request: Request) -> JSONResponse:
     )
 
 
-@router.post("", dependencies=[ADMIN])
-async def create(request: Request, body: schemas.NewLibrary) -> JSONResponse:
+@router.post(
+    "",
+    **told("create_library", "admin", answers.LibraryFacts, status=201, takes=json_body(schemas.NewLibrary)),
+)
+async def create(
+    request: Request,
+    body: Sent[schemas.NewLibrary] = Depends(sent(schemas.NewLibrary)),  # noqa: B008
+) -> JSONResponse:
     """Make a library, empty."""
     service = service_of(request)
-    return await service.run(lambda: JSONResponse(_listed(service.shelf.create(body.name)), 201))
+    return await service.run(lambda: JSONResponse(_listed(service.shelf.create(body.asked.name)), 201))
 
 
-@router.get("/{name}", dependencies=[READ])
-async def library(request: Request, name: str) -> JSONResponse:
+@router.get("/{name}", **told("get_library", "read", answers.LibraryDetails))
+async def library(request: Request, name: LibraryName) -> JSONResponse:
     """Facts about a library."""
     service = service_of(request)
     book, whole_paths = service.shelf.book(name), service.sees_paths(request)
     return await service.run(lambda: JSONResponse(_facts(book, whole_paths=whole_paths)))
 
 
-@router.get("/{name}/items", dependencies=[READ])
+@router.get("/{name}/items", **told("list_items", "read", answers.ItemPage))
 async def items(
-    request: Request, name: str, offset: int = 0, limit: int = 100, sort: Listing = "path"
+    request: Request,
+    name: LibraryName,
+    offset: Annotated[int, _OFFSET] = 0,
+    limit: Limit = 100,
+    sort: Listing = "path",
 ) -> JSONResponse:
     """A page of a library's items."""
     service = service_of(request)
     book, whole_paths = service.shelf.book(name), service.sees_paths(request)
-    if not (offset >= 0 and 1 <= limit <= _MOST_LISTED):
-        raise invalid(f"offset is {offset}, limit {limit}", f"Wanted 0 and more, and 1..{_MOST_LISTED}")
 
     def work() -> JSONResponse:
         if book.catalog is None:
@@ -81,8 +113,8 @@ async def items(
     return await service.run(work)
 
 
-@router.post("/{name}/items", dependencies=[WRITE])
-async def upload(request: Request, name: str) -> JSONResponse:
+@router.post("/{name}/items", **told("upload_items", "write", answers.AcceptedJob, status=202, takes=_FILES))
+async def upload(request: Request, name: LibraryName) -> JSONResponse:
     """Put pictures, or archives of them, into a library. A job takes them in."""
     service = service_of(request)
     book, limits = service.shelf.book(name), service.config.limits
@@ -100,16 +132,15 @@ async def upload(request: Request, name: str) -> JSONResponse:
                 if is_archive(one.name):
                     check_archive(incoming.folder / one.file, one.name, limits)
             service.jobs.check_room(book.name)
-            task = Intake(book, incoming.accept(), limits).task
-            return _accepted(service, book, "upload", task)
+            return _accepted(service, book, "upload", incoming.accept())
 
         return await service.run(accept)
     finally:
         incoming.close()
 
 
-@router.put("/{name}/items/{file}", dependencies=[WRITE])
-async def put_item(request: Request, name: str, file: str) -> JSONResponse:
+@router.put("/{name}/items/{file}", **told("put_item", "write", _PUT, takes=_PICTURE))
+async def put_item(request: Request, name: LibraryName, file: Annotated[str, _FILE]) -> JSONResponse:
     """Put one picture into a library, in place of what had its name; the body is the picture."""
     service = service_of(request)
     book, whole_paths = service.shelf.book(name), service.sees_paths(request)
@@ -128,7 +159,7 @@ async def put_item(request: Request, name: str, file: str) -> JSONResponse:
             if incoming.end().size == 0:
                 raise invalid("the body is empty", "Send the picture as the body")
             number, new = put(book, incoming, file)
-            [hit] = presented([(book, book.row(number).hit(float("nan")))], whole_paths=whole_paths)
+            hit = one_presented(book, number, whole_paths=whole_paths)
             return JSONResponse(hit, 201 if new else 200)
 
         return await service.run(work)
@@ -136,24 +167,30 @@ async def put_item(request: Request, name: str, file: str) -> JSONResponse:
         incoming.close()
 
 
-@router.post("/{name}/folders", dependencies=[ADMIN])
-async def add_folder(request: Request, name: str, body: schemas.Folder) -> JSONResponse:
+@router.post(
+    "/{name}/folders",
+    **told("add_folder", "admin", answers.AcceptedJob, status=202, takes=json_body(schemas.Folder)),
+)
+async def add_folder(
+    request: Request,
+    name: LibraryName,
+    body: Sent[schemas.Folder] = Depends(sent(schemas.Folder)),  # noqa: B008
+) -> JSONResponse:
     """Index a folder of this service's machine, below one of those that the operator allows."""
     service = service_of(request)
     book = service.shelf.book(name)
 
     def work() -> JSONResponse:
-        folder = allowed_folder(body.path, service)
+        folder = allowed_folder(body.asked.path, service.config.folders)
         book.check_model()
         service.jobs.check_room(book.name)
-        task = Intake(book, accept_folder(book.files, folder), service.config.limits).task
-        return _accepted(service, book, "folder", task)
+        return _accepted(service, book, "folder", accept_folder(book.files, folder))
 
     return await service.run(work)
 
 
-@router.get("/{name}/tags", dependencies=[READ])
-async def tags(request: Request, name: str) -> JSONResponse:
+@router.get("/{name}/tags", **told("list_tags", "read", answers.TagCounts))
+async def tags(request: Request, name: LibraryName) -> JSONResponse:
     """The tags of a library, and how many items have each."""
     service = service_of(request)
     book = service.shelf.book(name)
@@ -165,18 +202,21 @@ async def tags(request: Request, name: str) -> JSONResponse:
     return await service.run(work)
 
 
-@router.get("/{name}/duplicates", dependencies=[READ])
+@router.get("/{name}/duplicates", **told("find_duplicates", "read", answers.Duplicates))
 async def duplicates(
-    request: Request, name: str, similar: float | None = None, limit: int = 100
+    request: Request,
+    name: LibraryName,
+    similar: Annotated[float | None, _SIMILAR] = None,
+    limit: Limit = 100,
 ) -> JSONResponse:
     """Pictures that are the same, or nearly so, those first that would free most."""
     service = service_of(request)
     book, whole_paths = service.shelf.book(name), service.sees_paths(request)
-    if not 1 <= limit <= _MOST_LISTED:
-        raise invalid(f"limit is {limit}", f"Wanted 1..{_MOST_LISTED}")
 
     def work() -> JSONResponse:
-        find = partial(find_duplicates, book.aside, similar)
+        def find() -> list[Cluster]:
+            return find_duplicates(book.aside, similar)
+
         clusters = [] if book.view() is None else book.remembered(("duplicates", similar), find)
         shown = [
             {
@@ -192,8 +232,8 @@ async def duplicates(
     return await service.run(work, service.slow)
 
 
-@router.get("/{name}/map", dependencies=[READ])
-async def map_(request: Request, name: str) -> JSONResponse:
+@router.get("/{name}/map", **told("get_map", "read", answers.LibraryMap))
+async def map_(request: Request, name: LibraryName) -> JSONResponse:
     """Every item as a point: what is alike lies together."""
     service = service_of(request)
     book = service.shelf.book(name)
@@ -206,19 +246,6 @@ async def map_(request: Request, name: str) -> JSONResponse:
         return JSONResponse({"points": plane.points, "items": named, "total": plane.total})
 
     return await service.run(work, service.slow)
-
-
-def allowed_folder(path: str, service: Service) -> str:
-    """A folder of this machine with every link on the way resolved. Raises Problem."""
-    real = os.path.realpath(os.path.expanduser(path)) if "\0" not in path else ""
-    for allowed in service.config.folders:
-        above = os.path.realpath(allowed)
-        if real == above or real.startswith(above.rstrip(os.sep) + os.sep):
-            if not os.path.isdir(real):
-                raise invalid("there is no such folder", "Name a folder of pictures")
-            return real
-    remedy = "The operator can allow it: crosslens serve --folder DIR"
-    raise Problem(403, "folder_not_allowed", "The folder is not among those allowed", "", remedy)
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
@@ -235,8 +262,13 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
         yield b"".join(parts)
 
 
-def _accepted(service: Service, book: Book, kind: Any, task: Task) -> JSONResponse:
-    return JSONResponse({"job": service.jobs.submit(book.name, kind, task).document()}, 202)
+def _accepted(service: Service, book: Book, kind: Kind, folder: Path) -> JSONResponse:
+    try:
+        job = service.jobs.submit(book.name, kind, Intake(book, folder, service.config).task)
+    except Problem:  # the line has filled up since: what is refused is not kept
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return JSONResponse({"job": job.document()}, 202)
 
 
 def _listed(book: Book) -> dict[str, Any]:

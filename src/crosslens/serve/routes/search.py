@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -16,46 +16,52 @@ from crosslens.errors import ImageError
 from crosslens.grouping import Group, Grouping, find_groups
 from crosslens.querying import Page, find
 from crosslens.search.relevance import RELEVANT
-from crosslens.serve import schemas
+from crosslens.serve import answers, schemas
 from crosslens.serve.asking import Question, question
 from crosslens.serve.explaining import Heat, explain, heat_of
 from crosslens.serve.forms import Sent, sent
-from crosslens.serve.guard import scope
 from crosslens.serve.hits import presented
+from crosslens.serve.openapi import json_body, told
 from crosslens.serve.problems import Problem, invalid
 from crosslens.serve.service import Service, service_of
 from crosslens.types import Float32, Hit
 
-router = APIRouter(prefix="/v1", dependencies=[Depends(scope("read"))])
+router = APIRouter(prefix="/v1", tags=["search"])
 _LONGEST_QUERY = 10_000
+_TYPED = Query(max_length=_LONGEST_QUERY, description="What is typed so far")
+_CURSOR = Query(description="After how many characters the cursor is; else at the end")
 
 
-@router.post("/search")
+@router.post(
+    "/search", **told("search", "read", answers.SearchResult, takes=json_body(schemas.Search, files=True))
+)
 async def search(
     request: Request,
-    body: Sent[schemas.Search] = Depends(sent(schemas.Search)),  # noqa: B008
+    body: Sent[schemas.Search] = Depends(sent(schemas.Search, files=True)),  # noqa: B008
 ) -> JSONResponse:
     """What is nearest to words, pictures and items, best first."""
     service = service_of(request)
     return await service.run(partial(_search, service, body, whole_paths=service.sees_paths(request)))
 
 
-@router.post("/explain")
+@router.post(
+    "/explain", **told("explain", "read", answers.Explanation, takes=json_body(schemas.Explain, files=True))
+)
 async def explain_(
     request: Request,
-    body: Sent[schemas.Explain] = Depends(sent(schemas.Explain)),  # noqa: B008
+    body: Sent[schemas.Explain] = Depends(sent(schemas.Explain, files=True)),  # noqa: B008
 ) -> JSONResponse:
     """What each term of a search has in the score of an item, and where in the picture the score lies."""
     service = service_of(request)
     return await service.run(partial(_explain, service, body, whole_paths=service.sees_paths(request)))
 
 
-@router.get("/complete")
-async def complete(request: Request, text: str = "", at: int | None = None) -> JSONResponse:
+@router.get("/complete", **told("complete", "read", answers.Completions))
+async def complete(
+    request: Request, text: Annotated[str, _TYPED] = "", at: Annotated[int | None, _CURSOR] = None
+) -> JSONResponse:
     """What may stand in a query where it is typed."""
     service = service_of(request)
-    if len(text) > _LONGEST_QUERY:
-        raise invalid(f"text has {len(text):,} characters", f"Give at most {_LONGEST_QUERY:,}")
     cursor = len(text) if at is None else max(0, min(at, len(text)))
 
     def work() -> JSONResponse:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from crosslens import __version__
+from crosslens.serve import modelanswers
 from crosslens.serve.access import sent_key
-from crosslens.serve.guard import scope
 from crosslens.serve.metrics import CONTENT_TYPE
+from crosslens.serve.openapi import TEXT, answer, optional_key, told
 from crosslens.serve.problems import Problem
 from crosslens.serve.service import service_of
 
-router = APIRouter()
+router = APIRouter(tags=["service"])
+_FIGURES = {200: answer({"text/plain": TEXT}, "Figures, as Prometheus reads them")}
 
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", **told("health", None, modelanswers.Health))
+async def healthz() -> JSONResponse:
     """The process answers."""
-    return {"status": "ok"}
+    return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
-async def readyz(request: Request) -> dict[str, Any]:
+@router.get("/readyz", **told("readiness", None, modelanswers.Readiness))
+async def readyz(request: Request) -> JSONResponse:
     """The model is warm, and the service takes requests."""
     service = service_of(request)
     if not service.ready.is_set():
         raise Problem(503, "not_ready", "The service is starting or stopping", headers={"Retry-After": "1"})
-    return {"ready": True, "model": service.engine.reference}
+    return JSONResponse({"ready": True, "model": service.engine.reference})
 
 
-@router.get("/metrics", dependencies=[Depends(scope("read"))])
+@router.get("/metrics", **told("metrics", "read", _FIGURES))
 async def metrics(request: Request) -> Response:
     """For Prometheus."""
     service = service_of(request)
@@ -47,16 +47,18 @@ async def metrics(request: Request) -> Response:
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/session")
-async def session(request: Request) -> dict[str, Any]:
+@router.get("/v1/session", **told("session", None, modelanswers.Session, more=optional_key()))
+async def session(request: Request) -> JSONResponse:
     """What a page needs to know of the service and of the key it sends, if any."""
     service = service_of(request)
     text = sent_key(request.headers)
     keys = bool(service.keys.all())
     key = service.keys.find(text) if text and keys else None
-    return {
-        "version": __version__,
-        "keys": keys,
-        "scope": ("admin" if not keys else key.scope if key else None),
-        "model": service.engine.reference if key or not keys else None,
-    }
+    return JSONResponse(
+        {
+            "version": __version__,
+            "keys": keys,
+            "scope": ("admin" if not keys else key.scope if key else None),
+            "model": service.engine.reference if key or not keys else None,
+        }
+    )
