@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,10 @@ from crosslens.serve.app import create_app
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.jobs import Jobs
 from crosslens.serve.problems import Problem, stopping
+from crosslens.serve.routes import items
 from crosslens.serve.uploads import ACCEPTED, INCOMING
 from crosslens.towers.fake import FakeModel
+from crosslens.towers.openvino import available_cores
 from serving import running
 from shelves import ask, ended, png, search, served, upload, zipped
 
@@ -52,6 +57,15 @@ def all_ended(client: TestClient) -> list[dict[str, Any]]:
 def send(client: TestClient, files: dict[str, bytes], status: int = 202) -> Any:
     parts = [("file", (name, data)) for name, data in files.items()]
     return ask(client, "POST", "libraries/photos/items", status, files=parts)
+
+
+def accept(tmp_path: Path, name: str, data: bytes) -> None:
+    """An upload that was accepted, and no more."""
+    incoming = uploads.Incoming(tmp_path / "photos" / "files", ServeConfig().limits)
+    incoming.begin(name)
+    incoming.write(data)
+    incoming.end()
+    incoming.accept()
 
 
 @contextmanager
@@ -156,7 +170,17 @@ def test_of_two_that_are_the_same_the_second_is_no_other_after_a_kill(
     with served(tmp_path) as client:
         [job, *_] = all_ended(client)
         assert job["duplicates"] == [{"name": "c.png", "same_as": "a.png"}]
+        assert job["report"]["added"] == 2
         assert items_in(client) == files_in(tmp_path) == ["a.png", "b.png"]
+
+
+def test_what_another_upload_had_put_there_before_a_kill_is_known(tmp_path: Path) -> None:
+    accept(tmp_path, "b.png", png("red"))
+    (tmp_path / "photos" / "files" / "a.png").write_bytes(png("red"))
+    with served(tmp_path) as client:
+        [job, *_] = all_ended(client)
+        assert job["duplicates"] == [{"name": "b.png", "same_as": "a.png"}]
+        assert items_in(client) == files_in(tmp_path) == ["a.png"]
 
 
 def test_what_is_no_picture_and_has_its_place_is_told_and_thrown_out_after_a_kill(tmp_path: Path) -> None:
@@ -189,11 +213,7 @@ def test_one_upload_that_cannot_be_taken_in_does_not_keep_others_from_it(tmp_pat
     accepted = tmp_path / "photos" / "files" / ACCEPTED
     (accepted / "damaged").mkdir(parents=True)
     (accepted / "damaged" / uploads.NAMES).write_text("[{")
-    incoming = uploads.Incoming(tmp_path / "photos" / "files", ServeConfig().limits)
-    incoming.begin("red.png")
-    incoming.write(png("red"))
-    incoming.end()
-    incoming.accept()
+    accept(tmp_path, "red.png", png("red"))
     os.utime(accepted / "damaged", (0, 0))
     with served(tmp_path) as client:
         assert [job["state"] for job in all_ended(client)] == ["failed", "done"]
@@ -344,10 +364,11 @@ def test_what_clients_write_while_a_job_goes_through_all_is_as_they_left_it(
         [gone] = [item for item in ask(client, "GET", path)["items"] if item["name"] == "gone.png"]
         ask(client, "DELETE", f"items/{gone['item']}")
         ask(client, "PUT", f"{path}/old.png", 200, content=png("red", (17, 16)))
-        ask(client, "PUT", f"{path}/new.png", 201, content=png("green", (18, 16)))
+        new = ask(client, "PUT", f"{path}/new.png", 201, content=png("green", (18, 16)))
         hold.go.set()
         all_ended(client)
         assert items_in(client) == files_in(tmp_path) == ["left.png", "new.png", "old.png"]
+        assert new in ask(client, "GET", path)["items"]  # the very item that was answered
         for item in ask(client, "GET", path)["items"]:
             there = (tmp_path / "photos/files" / item["name"]).read_bytes()
             assert client.get(f"/v1/items/{item['item']}/original").content == there
@@ -380,6 +401,35 @@ def test_a_file_that_goes_or_changes_while_it_is_looked_at_is_no_fault(
         assert ask(client, "POST", "classify", 404, json=body)["code"] == "file_missing"
 
 
+def test_an_original_is_sent_whole_though_it_is_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sent = "libraries/photos/items/wall.png", png("red", (300, 300))
+    call = items._Original.__call__
+
+    async def replaced(self: Any, *arguments: Any) -> None:
+        file.unlink()
+        await call(self, *arguments)
+
+    with served(tmp_path) as client:
+        ask(client, "PUT", path, 201, content=sent)
+        file = tmp_path / "photos/files/wall.png"
+        monkeypatch.setattr(items._Original, "__call__", replaced)
+        answer = client.get("/v1/items/photos:1/original")
+        assert answer.content == sent
+        file.write_bytes(sent)
+        ask(client, "PUT", path, 200, content=sent)
+        part = client.get("/v1/items/photos:1/original", headers={"range": "bytes=10-19"})
+        assert part.content == sent[10:20]
+        assert not [name for name in os.listdir("/proc/self/fd") if names_deleted(name)]
+
+
+def names_deleted(number: str) -> bool:
+    with suppress(OSError):
+        return os.readlink(f"/proc/self/fd/{number}").endswith("wall.png (deleted)")
+    return False
+
+
 def test_an_item_that_goes_while_it_is_looked_at_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +442,28 @@ def test_an_item_that_goes_while_it_is_looked_at_is_not_there(
 
 
 # -- stopped --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_threads_of_the_service_share_memory() -> None:
+    code = """
+import ctypes, sys, threading
+from crosslens.cli.serving import share_memory
+share_memory() if sys.argv[1] == "shared" else None
+libc, gate = ctypes.CDLL(None), threading.Barrier(41)
+threads = [threading.Thread(target=lambda: (libc.malloc(100_000), gate.wait())) for _ in range(40)]
+[thread.start() for thread in threads]
+gate.wait()
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out), libc.fflush(out)
+"""
+
+    def pools(how: str) -> int:
+        line = [sys.executable, "-c", code, how]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout.count("<heap nr=")
+
+    assert pools("shared") <= max(2, available_cores()) < pools("apart")
 
 
 @pytest.mark.usefixtures("loopback")

@@ -117,9 +117,9 @@ def serve(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     """Start a service with these options more."""
     started: list[Served] = []
 
-    def start(*options: str) -> Served:
+    def start(*options: str, of: Path = library) -> Served:
         data = tmp_path_factory.mktemp("data")
-        started.append(Served(library, "--data", str(data), "--no-access-log", *options))
+        started.append(Served(of, "--data", str(data), "--no-access-log", *options))
         return started[-1]
 
     yield start

@@ -48,7 +48,7 @@ Look = Callable[..., None]
         "looks/a_phone",
         "looks/offline_and_back",
         "looks/a_page_that_fails_is_asked_for_again",
-        "looks/no_serious_finding_of_axe",
+        "looks/no_finding_of_axe",
         "looks/first_paint_is_early",
     ],
 )
@@ -65,6 +65,11 @@ def test_with_a_key(serve: Callable[..., Any], look: Look, tmp_path: Path) -> No
     [key] = [word for word in made.stdout.split() if word.startswith("xl_")]
     served = serve("--keys", str(keys))
     look("keys/a_key_is_asked_for_and_sent", served.address, key=key)
+
+
+def test_who_has_nothing_yet(serve: Callable[..., Any], look: Look, tmp_path: Path) -> None:
+    served = serve(of=tmp_path / "still" / "to be made" / "pictures")
+    look("staying/the_first_pictures_are_dropped_where_they_are_missed", served.address)
 
 
 def test_all_of_the_page_is_small() -> None:

@@ -11,7 +11,7 @@ const PORT = Number(process.argv[2] ?? 8766);
 const POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 const library = (name, items, texts, more = {}) => ({ name, items, texts, offline: Math.floor(items / 50), model: items + texts ? "ViT-B-32 (openai)" : null, generation: 12, size: items * 1500, writable: true, roots: 2, ...more });
-const libraries = process.env.EMPTY ? [] : [library("photos", 12_400, 0), library("scans", 310, 0, { writable: false }), library("notes", 0, 240)];
+const libraries = process.env.EMPTY ? [] : [library("photos", 12_400, 0), library("scans", 310, 0, { writable: false }), library("notes", 240, 240)];
 
 const json = (response, body, status = 200) => response.writeHead(status, { "content-type": status < 400 ? "application/json" : "application/problem+json" }).end(JSON.stringify(body));
 const problem = (response, status, code, title, detail, remedy = "", more = {}) => json(response, { type: `urn:crosslens:problem:${code}`, title, status, code, detail, remedy, ...more, request_id: "mock" }, status);

@@ -36,6 +36,7 @@ export function App() {
         {isIn && view === "search" && <SearchView />}
         {isIn && view === "libraries" && <LibrariesView />}
         {isIn && view === "workbench" && <Workbench />}
+        <Menu />
       </main>
       <Footer />
       <SelectionBar />
@@ -43,7 +44,6 @@ export function App() {
       {isIn && item && <Lightbox item={item} />}
       {isHelp && <Help />}
       {keyWanted && <KeyDialog />}
-      <Menu />
       <Said />
     </>
   );

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json as json_
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
@@ -30,11 +32,13 @@ from crosslens.remembered import matcher_of, remembered
 from crosslens.serve.access import Keys, Scope
 from crosslens.serve.config import DEFAULT_PORT, RequestLimits, ServeConfig
 from crosslens.store.targets import models_of
+from crosslens.towers.openvino import available_cores
 
 if TYPE_CHECKING:
     from crosslens.serve.service import Service
 
 _GRACE_SECONDS = 20
+_ARENA_MAX = -8  # of malloc.h
 _LIMIT = re.compile(r"(\w+)=(\d{1,15}(?:\.\d{1,3})?)([a-z]*)", re.IGNORECASE)
 _OF_PICTURES = {"picture_bytes": "max_bytes", "picture_pixels": "max_pixels"}
 
@@ -138,6 +142,7 @@ def serve(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         pictures=pictures,
     )
     check_exposure(config)
+    share_memory()
     shown = not sys.stderr.isatty() if access_log is None else access_log
     _start_logs(log_level, access=shown)
     run_service(config, log_level, show_page=open_)
@@ -184,6 +189,13 @@ def check_exposure(config: ServeConfig) -> None:
             f"with --host {config.host} and no key, everyone who reaches this machine could use its pictures",
             "Make a key: crosslens keys add NAME; where everyone may: --insecure",
         )
+
+
+def share_memory() -> None:
+    """Have threads take memory from few pools (glibc): each of many would keep what pictures once needed."""
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # another system
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, max(2, available_cores()))
 
 
 def read_limits(given: list[str]) -> tuple[RequestLimits, Limits]:

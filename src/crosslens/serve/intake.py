@@ -204,23 +204,22 @@ def put(book: Book, incoming: Incoming, name: str) -> tuple[int, bool]:
     book.engine.plain.prepare(new.read_bytes(), name)
     path = str(target)
     with book.writing() as (catalog, matcher):
-        before = catalog.hashes_of([path]).get(path)
+        known = catalog.ids_of([path])
         with book.placing, explained(book.folder):
             same = target.is_file() and _sha256(target) == one.sha256
             if target.is_file():
                 shutil.copy2(target, old)
             if not same:
                 new.replace(target)
-        if not same or before != bytes.fromhex(one.sha256):
-            try:
-                _index(book, catalog, matcher, path)
-            except BaseException:
-                old.replace(target) if old.exists() else target.unlink(missing_ok=True)
-                raise
+        try:
+            _index(book, catalog, matcher, path)
+        except BaseException:
+            old.replace(target) if old.exists() else target.unlink(missing_ok=True)
+            raise
         book.touched(path)
         number = catalog.ids_of([path])[path]
     book.refresh()
-    return number, before is None
+    return number, not known
 
 
 def _index(book: Book, catalog: Catalog, matcher: Matcher, path: str) -> None:

@@ -6,8 +6,6 @@ import io
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -89,17 +87,16 @@ def file_of(book: Book, number: int) -> File:
     return File(item, row.path, os.path.basename(details.below), details.hash, status)
 
 
-@contextmanager
-def opened(file: File) -> Iterator[BinaryIO]:
+def opened(file: File) -> BinaryIO:
     """That very file: it may have been deleted or replaced since it was looked at. Raises Problem."""
-    with ExitStack() as stack:
-        try:
-            stream = stack.enter_context(open(file.path, "rb"))
-        except OSError as error:
-            raise _missing(file.item) from error
-        if _state(os.fstat(stream.fileno())) != _state(file.status):
-            raise _changed(file.item)
-        yield stream
+    try:
+        stream = open(file.path, "rb")  # noqa: SIM115 (its caller closes it)
+    except OSError as error:
+        raise _missing(file.item) from error
+    if _state(os.fstat(stream.fileno())) != _state(file.status):
+        stream.close()
+        raise _changed(file.item)
+    return stream
 
 
 def _state(status: os.stat_result) -> tuple[int, int]:

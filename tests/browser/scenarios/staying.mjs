@@ -1,6 +1,6 @@
 // What one had is there when one comes back, and what is new is told.
 import assert from "node:assert/strict";
-import { firstIs, names, search, tile, until } from "./steps.mjs";
+import { drop, firstIs, names, search, tile, until } from "./steps.mjs";
 
 const scrolled = (page) => page.evaluate(() => Math.round(scrollY));
 
@@ -50,6 +50,17 @@ export async function closing_a_picture_is_the_way_back({ open }) {
   assert.ok((await page.evaluate(() => history.length)) <= before + 1);
   await page.goBack().catch(() => null);
   assert.equal(await page.locator(".lightbox").count(), 0);
+}
+
+export async function the_first_pictures_are_dropped_where_they_are_missed({ open, pictures }) {
+  const page = await open();
+  await page.locator(".empty", { hasText: "No pictures here yet" }).waitFor();
+  await page.locator(".drop-zone").waitFor();
+  await drop(page, "main", `${pictures}/red.png`, "image/png");
+  await until(() => names(page), (seen) => seen.join() === "red.png", "the first picture");
+  // From now on a picture that is dropped is one to search by.
+  await drop(page, "main", `${pictures}/green.png`, "image/png");
+  await page.locator(".chip img").waitFor();
 }
 
 export async function what_is_new_is_told({ open, pictures }) {

@@ -23,14 +23,14 @@ export function LibraryPage({ name }: { name: string }) {
     );
   useEffect(() => void look(), [name, generation]);
   useReturn(look);
-  if (error) return <div class="page"><Trouble error={error} retry={() => void look()} /></div>;
   return (
     <div class="page">
       <p class="crumb"><a href={linkTo({ view: "libraries" })}>Libraries</a></p>
       <div class="title">
         <h1>{name}</h1>
-        <a class="button main" href={linkTo({ libraries: [name] })}>{facts && facts.texts && !picturesOf(facts) ? "Show texts" : "Show pictures"}</a>
+        {!error && <a class="button main" href={linkTo({ libraries: [name] })}>{facts && facts.texts && !picturesOf(facts) ? "Show texts" : "Show pictures"}</a>}
       </div>
+      {error && <Trouble error={error} retry={() => void look()} />}
       {facts && <Numbers facts={facts} />}
       {facts && !facts.writable && <p class="soft">This library can only be read.</p>}
       {may("write") && facts?.writable && <Add name={name} />}

@@ -115,10 +115,11 @@ function sendBatch(library: string, files: readonly File[], onSent: (bytes: numb
   });
 }
 
-/** Files of what was dropped, folders opened. */
+/** Files of what was dropped or pasted, folders opened. */
 export async function droppedFiles(data: DataTransfer | null): Promise<File[]> {
+  const files = [...(data?.files ?? [])];
   const entries = [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter((one) => one !== null);
-  return (await Promise.all(entries.map(filesOf))).flat();
+  return entries.length ? (await Promise.all(entries.map(filesOf))).flat() : files;
 }
 
 async function filesOf(entry: FileSystemEntry): Promise<File[]> {

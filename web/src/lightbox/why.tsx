@@ -65,21 +65,23 @@ const Term = ({ text }: { text: string }) => {
 /** Asked for when it is wanted: it costs the service a look at every part of the picture. */
 function Where({ item, onHeat }: { item: string; onHeat: Props["onHeat"] }) {
   const [state, setState] = useState<"off" | "asking" | "on">("off");
+  const [isCut, setCut] = useState(false);
   const turn = async () => {
     onHeat(null);
     if (state !== "off") return setState("off");
     setState("asking");
     const heat = await asked(item, true).then((found) => found.heat, () => null);
     setState(heat ? "on" : "off");
+    setCut(heat?.box.some((edge, at) => Math.abs(edge - (at < 2 ? 0 : 1)) > 0.02) ?? false);
     if (heat) onHeat(heat);
     else note("Where in the picture cannot be told now");
   };
   return (
     <>
-    <button aria-pressed={state === "on"} aria-busy={state === "asking"} onClick={() => void turn()}>
-      <Icon name="heat" /> {{ off: "Show where", asking: "Looking …", on: "Hide where" }[state]}
-    </button>
-    {state === "on" && <p class="soft small">Bright parts speak for it. The model does not look at dark edges at all.</p>}
+      <button aria-pressed={state === "on"} aria-busy={state === "asking"} onClick={() => void turn()}>
+        <Icon name="heat" /> {{ off: "Show where", asking: "Looking …", on: "Hide where" }[state]}
+      </button>
+      {state === "on" && <p class="soft small">Bright parts speak for it.{isCut && " Edges that the model does not look at are dark."}</p>}
     </>
   );
 }

@@ -41,7 +41,8 @@ export function MapCanvas({ map }: { map: MapAnswer }) {
     canvas.current!.height = size.height * devicePixelRatio;
   }, [size]);
   useEffect(() => {
-    const frame = requestAnimationFrame(() => draw(canvas.current!, { points, view, ...size, at, picture, crosshair: byKeys }));
+    // A frame may come after the canvas has gone.
+    const frame = requestAnimationFrame(() => canvas.current && draw(canvas.current, { points, view, ...size, at, picture, crosshair: byKeys }));
     return () => cancelAnimationFrame(frame);
   }, [view, size, at, byKeys, drawn, theme, points]);
 

@@ -21,7 +21,7 @@ export function NoLibrary() {
   const session = useStore(service, (value) => value.session);
   return (
     <div class="empty">
-      <h2>There is no library yet</h2>
+      <h1>There is no library yet</h1>
       <p>A library holds what crosslens knows of your pictures. The pictures themselves stay where they are.</p>
       {may("admin", session) ? (
         <NewLibrary />

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "preact/hooks";
 import { picturesOf, type Hit, type Library } from "../api/types";
 import { count } from "../format";
 import { bestOf, BESTS } from "../grid/arrange";
@@ -89,10 +90,16 @@ function totalOf(libraries: readonly Library[], route: Route, first: Hit | undef
 function LibraryChoice() {
   const libraries = useStore(service, (value) => value.libraries) ?? [];
   const chosen = useStore(place, (route) => route.libraries);
+  const box = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    const away = (event: Event) => box.current?.open && !box.current.contains(event.target as Node) && (box.current.open = false);
+    addEventListener("pointerdown", away);
+    return () => removeEventListener("pointerdown", away);
+  }, []);
   if (libraries.length < 2) return null;
   const turn = (name: string, on: boolean) => go({ libraries: on ? [...chosen, name] : chosen.filter((one) => one !== name) });
   return (
-    <details class="drop" onKeyDown={(event) => event.key === "Escape" && (event.currentTarget.open = false, event.currentTarget.querySelector("summary")!.focus())}
+    <details ref={box} class="drop" onKeyDown={(event) => event.key === "Escape" && (event.currentTarget.open = false, event.currentTarget.querySelector("summary")!.focus())}
       onFocusOut={(event) => !event.currentTarget.contains(event.relatedTarget as Node | null) && event.relatedTarget && (event.currentTarget.open = false)}>
       <summary>{chosen.length ? chosen.join(", ") : "All libraries"}</summary>
       <div class="drop-body" role="group" aria-label="Libraries to search">
@@ -115,11 +122,11 @@ function Sizes() {
   const change = (by: number) => settings.set({ size: size + by });
   return (
     <>
-    <button class="quiet round cycle" aria-label="Size of the pictures: change" title="Size of the pictures" onClick={() => settings.set({ size: (size + 1) % ON_PHONES })}><Icon name="grid" /></button>
-    <div class="pair" role="group" aria-label="Size of the pictures">
-      <button class="quiet round" aria-label="Smaller pictures" disabled={size === 0} onClick={() => change(-1)}><Icon name="minus" /></button>
-      <button class="quiet round" aria-label="Larger pictures" disabled={size === ROW_HEIGHTS.length - 1} onClick={() => change(1)}><Icon name="plus" /></button>
-    </div>
+      <button class="quiet round cycle" aria-label="Size of the pictures: change" title="Size of the pictures" onClick={() => settings.set({ size: (size + 1) % ON_PHONES })}><Icon name="grid" /></button>
+      <div class="pair" role="group" aria-label="Size of the pictures">
+        <button class="quiet round" aria-label="Smaller pictures" disabled={size === 0} onClick={() => change(-1)}><Icon name="minus" /></button>
+        <button class="quiet round" aria-label="Larger pictures" disabled={size === ROW_HEIGHTS.length - 1} onClick={() => change(1)}><Icon name="plus" /></button>
+      </div>
     </>
   );
 }

@@ -26,9 +26,11 @@ export function SearchView() {
   // Results of before may still be shown: they are parted as they were asked for.
   const parted = useMemo(() => blocks(hits, !scored && route.arrange === "score" ? "date" : route.arrange, relevanceEnds), [hits, scored, route.arrange, relevanceEnds]);
   if (!hasLibrary) return <NoLibrary />;
+  const title = route.query || (isScored(route) ? "Search by pictures" : "All pictures");
   const retry = () => void searchAgain(route);
   return (
     <>
+      <h1 class="hidden">{title}</h1>
       {(hits.length > 0 || route.query || route.pictures.length > 0 || route.libraries.length > 0) && <Toolbar />}
       <section id="results" class={`results ${isNew && hits.length ? "stale" : ""}`} aria-busy={isNew}>
         {error && !hits.length && <Trouble error={error} query={route.query} retry={retry} />}

@@ -8,7 +8,9 @@ import { service } from "./session";
 import { createStore } from "./store";
 
 export const MOST = 10_000;
+// The first page is to be there at once, the others before one comes to their end.
 const PAGE = 200;
+const NEXT_PAGE = 1000;
 // What is found by its score and shown in another order must be there as a whole.
 const ARRANGED = 1000;
 
@@ -122,7 +124,7 @@ function shown(route: Route, found: Hit[], relevanceEnds: number | null): Hit[] 
 
 async function fetchPage(route: Route, offset: number, signal: AbortSignal): Promise<void> {
   const isWhole = isArranged(route);
-  const { request, files } = requestFor(route, isWhole ? ARRANGED : Math.min(PAGE, MOST - offset), offset);
+  const { request, files } = requestFor(route, isWhole ? ARRANGED : Math.min(offset ? NEXT_PAGE : PAGE, MOST - offset), offset);
   try {
     const answer = await postJson<SearchAnswer>("/v1/search", request, files, signal);
     if (signal.aborted) return;

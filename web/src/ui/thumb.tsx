@@ -81,10 +81,13 @@ interface Props {
   class?: string;
 }
 
+/** Those that have been there: they are there again at once, without fading in. */
+const shown = new Set<string>();
+
 /** A picture that fades in; where it cannot be shown, its name stands instead. */
 export function Thumb({ path, alt, class: kind = "" }: Props) {
   const address = useAddress(path);
-  const [state, setState] = useState<"" | "there" | "failed">("");
+  const [state, setState] = useState<"" | "there" | "failed">(path && shown.has(path) ? "there" : "");
   const image = useRef<HTMLImageElement>(null);
   // A browser would fetch it all the same, and what is in sight would wait for what has flown by.
   useEffect(() => {
@@ -100,7 +103,7 @@ export function Thumb({ path, alt, class: kind = "" }: Props) {
       alt={alt}
       decoding="async"
       draggable={false}
-      onLoad={() => setState("there")}
+      onLoad={() => (path && shown.add(path), setState("there"))}
       onError={() => address && setState("failed")}
     />
   );

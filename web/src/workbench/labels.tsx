@@ -22,22 +22,22 @@ export function Labels() {
           Labels, one to a line
           <textarea rows={5} value={text} spellcheck={false} onInput={(event) => bench.set({ labels: event.currentTarget.value })} />
         </label>
-      <div aria-busy={busy} aria-live="polite">
-        {error && <Trouble error={error} />}
-        {!picture && <p class="soft">With a picture, the confidence of each label stands here. It is shared out among the labels: what is not named gets nothing.</p>}
-        {found && (
-          <ul class={`bars large ${busy ? "stale" : ""}`}>
-            {found.labels.map((label) => (
-              <li key={label.text}>
-                <span class="bar-name">{label.text}</span>
-                <span class="bar-value" title={`similarity ${score(label.similarity)}`}>{percent(label.confidence)}</span>
-                <span class="bar-line"><i style={{ width: `${100 * label.confidence}%` }} /></span>
-                <span class="soft small">similarity {score(label.similarity)}</span>
-              </li>
-            ))}
-          </ul>
-        )}
-      </div>
+        <div aria-busy={busy} aria-live="polite">
+          {error && <Trouble error={error} />}
+          {!picture && <p class="soft">With a picture, the confidence of each label stands here. It is shared out among the labels: what is not named gets nothing.</p>}
+          {found && (
+            <ul class={`bars large ${busy ? "stale" : ""}`}>
+              {found.labels.map((label) => (
+                <li key={label.text}>
+                  <span class="bar-name">{label.text}</span>
+                  <span class="bar-value" title={`similarity ${score(label.similarity)}`}>{percent(label.confidence)}</span>
+                  <span class="bar-line"><i style={{ width: `${100 * label.confidence}%` }} /></span>
+                  <span class="soft small">similarity {score(label.similarity)}</span>
+                </li>
+              ))}
+            </ul>
+          )}
+        </div>
       </div>
     </div>
   );

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
@@ -28,7 +28,7 @@ from crosslens.serve.openapi import (
 )
 from crosslens.serve.problems import Problem
 from crosslens.serve.service import Service, service_of
-from crosslens.serve.thumbnails import DEFAULT, LARGEST, SMALLEST, file_of, rounded
+from crosslens.serve.thumbnails import DEFAULT, LARGEST, SMALLEST, file_of, opened, rounded
 from crosslens.store.words import tag, tags_of, untag
 
 router = APIRouter(prefix="/v1/items", tags=["items"])
@@ -112,7 +112,7 @@ async def original(request: Request, item: ItemName, inline: Annotated[bool, _IN
             return Response(status_code=304, headers=headers)
         name = file.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         return _Original(
-            file.path,
+            opened(file),
             media_type=kind,
             filename=name,
             headers=headers,
@@ -148,7 +148,11 @@ async def remove_tags(
 
 
 class _Original(FileResponse):
-    """A file whose failures are problems, too, and whose head is told without reading it."""
+    """An open file, so that it stays what it is, however it is replaced; its failures are problems, too."""
+
+    def __init__(self, stream: BinaryIO, **options: Any) -> None:
+        super().__init__(f"/dev/fd/{stream.fileno()}", **options)
+        self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def checked(message: Message) -> None:
@@ -159,7 +163,9 @@ class _Original(FileResponse):
                               headers={"Content-Range": f"bytes */{size}"})  # fmt: skip
             await send(message)
 
-        await super().__call__({**scope, "method": "HEAD"} if scope.get(HEAD) else scope, receive, checked)
+        as_asked = {**scope, "method": "HEAD"} if scope.get(HEAD) else scope
+        with self._stream:
+            await super().__call__(as_asked, receive, checked)
 
 
 def _tagged(service: Service, item: str, tags: list[str], change: Any) -> dict[str, Any]:
