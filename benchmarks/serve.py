@@ -1,7 +1,8 @@
 """The HTTP service under load, beside others with the same weights: FastAPI and transformers, and infinity.
 
 Each server is a process of its own, and so is the load: clients that ask again as soon as they are answered.
-What the towers do alone is measured in the same run, by a process that is fed ready batches.
+What the towers do alone is measured in the same run, by a process that is fed ready batches, while the
+servers and the load's clients, connected, are idle beside it.
 
     .venv-reference/bin/python benchmarks/serve.py [--seconds 10] [--rows 1000000] [--infinity PYTHON]
 
@@ -58,6 +59,26 @@ async def load(port: int, requests: list[bytes], clients: int, seconds: float) -
     step = max(1, len(requests) // clients)
     await asyncio.gather(*(one_client(port, requests, ends, seen, n * step) for n in range(clients)))
     return seen
+
+
+async def idle_clients(port: int) -> None:
+    """The same connections, over which nothing is asked."""
+    opened = [await asyncio.open_connection(HOST, port) for _ in range(max(CLIENTS))]
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+    del opened
+
+
+@contextmanager
+def idle_load(port: int) -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, __file__, "--idle", str(port)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def post(path: str, body: Any) -> bytes:
@@ -203,10 +224,12 @@ def towers_alone(model: str, paths: list[str], seconds: float) -> dict[str, floa
     import numpy as np
 
     from crosslens import Matcher
+    from crosslens.encode import by_length
 
     matcher = Matcher(model)
     rows = np.stack([matcher.prepare(path, path) for path in paths[:32]])
-    ids = matcher.model.tokenize(texts(64)).ids
+    tokens = matcher.model.tokenize(texts(64))
+    [(_, ids)] = by_length(tokens.ids, tokens.lengths, 64)  # without the padding, as the service sends them
     found = {}
     for name, tower, batch in (("image", matcher.model.image, rows), ("text", matcher.model.text, ids)):
         tower.submit(batch).result()
@@ -223,27 +246,8 @@ def towers_alone(model: str, paths: list[str], seconds: float) -> dict[str, floa
 
 
 def texts(count: int) -> list[str]:
-    words = [
-        "a",
-        "dog",
-        "runs",
-        "on",
-        "the",
-        "beach",
-        "with",
-        "two",
-        "red",
-        "cars",
-        "near",
-        "water",
-        "under",
-        "blue",
-        "sky",
-        "at",
-        "night",
-        "in",
-        "snow",
-    ]
+    said = "a dog runs on the beach with two red cars near water under blue sky at night in snow"
+    words = said.split()
     return [" ".join(words[(n * 7 + i * 3) % len(words)] for i in range(8)) + f" {n}" for n in range(count)]
 
 
@@ -292,7 +296,7 @@ def embeddings(arguments: argparse.Namespace, folder: Path, model: str, peer: st
     pictures = ["data:image/jpeg;base64," + base64.b64encode(Path(p).read_bytes()).decode() for p in paths]
     asks = {
         "image": [ask(one, "image") for one in pictures],
-        "text": [ask(one, "text") for one in texts(20_000)],
+        "text": [ask(one, "text") for one in texts(60_000)],
     }
     print(f"{'inputs a second, one to a request':<36}{'clients':>8}{'rate':>9}{'p50 ms':>9}{'p99 ms':>9}"
           f"{'of the towers':>15}{'to the peer':>13}")  # fmt: skip
@@ -302,7 +306,9 @@ def embeddings(arguments: argparse.Namespace, folder: Path, model: str, peer: st
             ports["transformers"] = stack.enter_context(server("transformers", peer))
         if peer and arguments.infinity:
             ports["infinity"] = stack.enter_context(server("infinity", peer, python=arguments.infinity))
-        compare(arguments, asks, ports, towers_alone(model, paths, 5))
+        with idle_load(ports["crosslens"]):
+            alone = towers_alone(model, paths, 5)
+        compare(arguments, asks, ports, alone)
 
 
 def ask(given: str, modality: str) -> bytes:
@@ -318,11 +324,13 @@ def compare(
 ) -> None:
     for kind, requests in asks.items():
         print(f"{kind}: the towers alone {alone[kind]:.0f}/s")
-        for clients in CLIENTS:
+        # Texts that were asked for before would come from memory: each run has its own.
+        runs = [requests[number :: 2 * len(CLIENTS)] for number in range(2 * len(CLIENTS))]
+        for clients, warm, timed in zip(CLIENTS, runs[::2], runs[1::2], strict=True):
             rows = {}
             for name, port in ports.items():
-                measured(port, requests, clients, 1)  # warm
-                rows[name] = measured(port, requests, clients, arguments.seconds)
+                measured(port, warm, clients, 1)
+                rows[name] = measured(port, timed, clients, arguments.seconds)
             for name, row in rows.items():
                 others = rows.get("transformers")
                 ratio = f"{row['rate'] / others['rate']:.2f}×" if others else ""
@@ -336,16 +344,16 @@ def compare(
 def searches(arguments: argparse.Namespace, folder: Path, model: str) -> None:
     library = synthetic_library(folder, arguments.rows, model)
     with server("crosslens", model, str(library)) as port:
-        new = [post("/v1/search", {"query": text, "k": 10}) for text in texts(50_000)]
-        known = new[:200]
+        asks = [post("/v1/search", {"query": text, "k": 10}) for text in texts(90_000)]
+        known = asks[:200]
+        new = [asks[200 + number :: len(CLIENTS)] for number in range(len(CLIENTS))]
         print(f"{'searches a second':<36}{'clients':>8}{'rate':>9}{'p50 ms':>9}{'p99 ms':>9}")
-        for name, requests in (("texts not seen before", new), ("texts from memory", known)):
-            for clients in CLIENTS:
+        for name, runs in (("texts not seen before", new), ("texts from memory", [known] * len(CLIENTS))):
+            for clients, requests in zip(CLIENTS, runs, strict=True):
                 measured(port, known, clients, 1)
                 row = measured(port, requests, clients, arguments.seconds)
                 figures = f"{row['rate']:>9.1f}{row['p50']:>9.1f}{row['p99']:>9.1f}"
                 print(f"  {name:<34}{clients:>8}{figures}", flush=True)
-                new = new[int(row["rate"] * arguments.seconds) + clients :] + known
 
 
 def make_model(folder: Path) -> None:
@@ -364,6 +372,9 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] == "--load":
         requests = [request.encode() for request in json.loads(Path(sys.argv[2]).read_text())]
         print(json.dumps(asyncio.run(load(int(sys.argv[3]), requests, int(sys.argv[4]), float(sys.argv[5])))))
+        return
+    if len(sys.argv) > 1 and sys.argv[1] == "--idle":
+        asyncio.run(idle_clients(int(sys.argv[2])))
         return
     if len(sys.argv) > 1 and sys.argv[1] == "--server":
         SERVERS[sys.argv[2]](int(sys.argv[3]), sys.argv[4], sys.argv[5])

@@ -77,7 +77,6 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> Itera
         nonlocal placed
         if ACCEPTED in str(self):
             if placed == after:
-                dead.set()
                 raise KeyboardInterrupt
             placed += 1
         os.rename(self, target)
@@ -85,7 +84,8 @@ def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> Itera
 
     with served(tmp_path) as client, monkeypatch.context() as patch:
         patch.setattr(Path, "rename", rename)
-        patch.setattr(threading, "excepthook", lambda _: None)
+        # Set by the hook, not where it is raised: until the thread is gone, the hook must stay.
+        patch.setattr(threading, "excepthook", lambda _: dead.set())
         yield client
         assert dead.wait(30)
 

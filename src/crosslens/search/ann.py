@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import faiss
@@ -55,7 +55,7 @@ class AnnFacts:
 
     rows: int
     cells: int
-    reach: Reach
+    reach: Reach = field(repr=False)  # a curve of many numbers
     setting: Setting
     recall: Recall
     seconds: float

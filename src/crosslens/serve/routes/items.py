@@ -151,7 +151,9 @@ class _Original(FileResponse):
     """An open file, so that it stays what it is, however it is replaced; its failures are problems, too."""
 
     def __init__(self, stream: BinaryIO, **options: Any) -> None:
-        super().__init__(f"/dev/fd/{stream.fileno()}", **options)
+        # Windows has no such names, and lets no open file be replaced.
+        path = f"/dev/fd/{stream.fileno()}" if os.name == "posix" else stream.name
+        super().__init__(path, **options)
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
