@@ -252,7 +252,7 @@ def texts(count: int) -> list[str]:
 
 
 def synthetic_library(folder: Path, rows: int, model: str) -> Path:
-    """A library whose vectors are drawn: what is searched is how long a search takes."""
+    """A library of drawn vectors in clusters that lie as pictures do: aside of texts, in their directions."""
     import numpy as np
 
     from crosslens import Library, Matcher
@@ -260,7 +260,9 @@ def synthetic_library(folder: Path, rows: int, model: str) -> Path:
     matcher = Matcher(model)
     random = np.random.default_rng(0)
     with Library.open(folder / "million", matcher) as library:
-        centres = random.standard_normal((2000, matcher.dimension), dtype=np.float32)
+        centres = matcher.embed_texts(texts(2000))
+        centres -= centres.mean(axis=0)
+        centres *= np.sqrt(matcher.dimension) / np.linalg.norm(centres, axis=1, keepdims=True)
         from crosslens.remembered import record_of
         from crosslens.store.catalog import Catalog
         from crosslens.store.records import Entry

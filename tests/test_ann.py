@@ -191,7 +191,8 @@ def test_more_is_looked_at_until_recall_is_enough_and_else_nothing_is_used() -> 
 def test_settings_go_from_fast_to_slow_and_stay_below_exact_search() -> None:
     for cells, rows in ((0, 60_000), (1024, 250_000), (2048, 1_000_000), (4096, 3_000_000)):
         tried = list(tuning.settings(cells, rows))
-        assert [setting.probes for setting in tried] == sorted(setting.probes for setting in tried)
+        order = [(-setting.missed, setting.candidates) for setting in tried]
+        assert order == sorted(order)
         assert all(setting.probes <= cells // 8 and setting.candidates <= rows // 20 for setting in tried)
         assert len(set(tried)) == len(tried) >= 5
 
@@ -241,9 +242,25 @@ def test_a_filter_that_leaves_out_all_that_lies_near_costs_no_recall(
 
 def test_few_queries_of_the_measured_kinds_have_to_look_farther() -> None:
     made, asked = approximate(ALL[:ROWS], np.arange(ROWS), 64), probes()[:200]
-    cells, most = made._cells_of(asked, made.search(asked, 10)[1][:, -1])
-    assert 0 < most < 64
-    assert (cells > made.facts.setting.probes).mean() < 0.5
+    least = made.search(asked, 10)[1][:, -1]
+    assert len(made._doubtful(asked, least)) < 0.5 * len(asked)
+
+
+def test_texts_near_to_no_picture_are_not_searched_exactly_for_that() -> None:
+    """Their scores with pictures lie in a band of its own, far below those of pictures with each other."""
+    count, shared, rng = 20_000, 48, np.random.default_rng(2)
+    rows = np.zeros((count, WIDTH), np.float32)
+    rows[:, :shared] = unit(200, shared, seed=3)[rng.integers(200, size=count)]
+    rows[:, :shared] += 0.05 * rng.standard_normal((count, shared))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    texts = np.concatenate([0.2 * rows[::50, :shared], 0.98 * unit(400, WIDTH - shared, seed=4)], axis=1)
+    with small(256), mock.patch.object(tuning, "_ASKED_RECALL", 0.98):
+        made = ann.build(exact(rows, np.arange(count)), texts[::2])
+    assert made is not None
+    with mock.patch.object(ann, "search_exact", side_effect=ann.search_exact) as looked_at_all:
+        found = made.search(texts[1::2], 10)[1]
+    assert sum(len(call.args[2]) for call in looked_at_all.call_args_list) < 0.1 * len(found)
+    assert (found >= made.exact.search(texts[1::2], 10)[1][:, -1:] - 1e-5).mean() > 0.97
 
 
 def test_an_index_that_grew_finds_old_and_new_and_the_old_one_stays_as_it_was() -> None:

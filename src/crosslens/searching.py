@@ -17,7 +17,7 @@ from typing import Any
 from crosslens.search.ann import LEAST_ROWS, MOST_GROWTH, AnnFacts, Approximate, build, extend
 from crosslens.search.backend import Connect, SearchBackend
 from crosslens.search.exact import Exact
-from crosslens.search.reach import Reach
+from crosslens.search.reach import Curves, Reach
 from crosslens.search.tuning import Recall, Setting
 from crosslens.store.annfiles import Codes, CodesPlace, row_digests
 from crosslens.store.records import ModelRecord
@@ -185,7 +185,9 @@ def _facts(saved: dict[str, Any]) -> AnnFacts | None:
     """Facts from a stamp; None where they are not those of this version."""
     try:
         setting, recall = Setting(**saved["setting"]), Recall(**saved["recall"])
-        reach = Reach(tuple(saved["reach"]["centroids"]), tuple(saved["reach"]["rows"]))
+        groups = (Curves(group["nearest"], tuple(group["centroids"]), tuple(map(tuple, group["rows"])))
+                  for group in saved["reach"]["groups"])  # fmt: skip
+        reach = Reach(tuple(groups))
         facts = AnnFacts(**{**saved, "setting": setting, "recall": recall, "reach": reach})
     except (KeyError, TypeError):
         return None

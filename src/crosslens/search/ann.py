@@ -9,7 +9,7 @@ whatever is found has its exact score, and only what is found is approximate. `b
 against exact search and raises the number of cells and candidates until it is enough (`search.tuning`).
 
 That figure is of queries of the measured kinds, without filters. A filter can leave out just what lies near,
-and a mixture of words and pictures lies elsewhere. So each query is checked: cells that could hold better
+and a mixture of words and pictures lies elsewhere. So each query is checked: cells that may hold better
 rows than those found (`search.reach`) are looked into as well, or everything is compared.
 """
 
@@ -37,6 +37,10 @@ LEAST_ROWS_FOR_CELLS = 200_000
 FEW_ROWS = 12_000
 # Beyond this part of the cells, comparing everything is faster.
 _MOST_OF_CELLS = 4
+# What was found in so many times the cells says better how far to look.
+_FARTHER = 4
+# Of the best of a search with a filter at most this part may be missed: what it leaves out was not measured.
+_FILTERED = 0.01
 # An index that grew by more than this part of itself has cells that no longer fit, and is built anew.
 MOST_GROWTH = 0.5
 _BLOCK = 32_768
@@ -85,13 +89,13 @@ class Approximate:
         if len(queries) == 0 or (selected is not None and count <= FEW_ROWS) or wanted > count // 10:
             return search_exact(exact.index, exact.ids, queries, k, selected)
         found, scores = self._look(queries, k, wanted, self.facts.setting.probes, selected)
-        cells, most = self._cells_of(queries, scores[:, -1])
-        for number in np.flatnonzero((cells > self.facts.setting.probes) & (cells <= most)):
-            one, probes = queries[number : number + 1], int(cells[number])
-            # Among more rows, one bit tells the best less well from the rest.
-            more = math.ceil(wanted * math.sqrt(probes / self.facts.setting.probes))
-            found[number], scores[number] = self._look(one, k, more, probes, selected)
-        if (rest := cells > most).any():
+        part = self.facts.setting.missed if selected is None else min(_FILTERED, self.facts.setting.missed)
+        rest = [
+            number
+            for number in self._doubtful(queries, scores[:, -1])
+            if not self._look_farther(queries, number, (found, scores), wanted, k * part, selected)
+        ]
+        if rest:
             found[rest], scores[rest] = search_exact(exact.index, exact.ids, queries[rest], k, selected)
         return found, scores
 
@@ -107,22 +111,43 @@ class Approximate:
             found[number, : len(ids)], scores[number, : len(ids)] = ids, best
         return found, scores
 
-    def _cells_of(self, queries: Float32, least: Float32) -> tuple[Int64, int]:
-        """How many cells may hold rows as good as those found, (q,), and beyond how many to compare all rows.
+    def _doubtful(self, queries: Float32, least: Float32) -> Int64:
+        """Numbers of the queries of which better rows may lie beyond the cells that were looked into.
 
         least: the k-th best scores, -inf where fewer were found.
         """
-        facts, quantiser = self.facts, self.codes.quantizer if self.facts.cells else None
-        cells = np.zeros(len(queries), np.int64)
-        if quantiser is None or facts.setting.probes >= facts.cells:
-            cells[np.isneginf(least)] = 1
-            return cells, 0
-        most = max(facts.setting.probes, facts.cells // _MOST_OF_CELLS)
-        next_ones = quantiser.search(queries, facts.setting.probes + 1)[0][:, -1]
-        if len(far := np.flatnonzero(~(facts.reach.best(next_ones) < least))):
-            nearest = quantiser.search(queries[far], most + 1)[0]
-            cells[far] = np.count_nonzero(~(facts.reach.best(nearest) < least[far, None]), axis=1)
-        return cells, most
+        facts = self.facts
+        if facts.setting.probes >= facts.cells:
+            return np.flatnonzero(np.isneginf(least))
+        near = self.codes.quantizer.search(queries, facts.setting.probes + 1)[0]
+        return np.flatnonzero(facts.reach.may_hold(near[:, -1], near[:, 0], least))
+
+    def _look_farther(
+        self,
+        queries: Float32,
+        number: int,
+        found: tuple[Int64, Float32],
+        wanted: int,
+        missed: float,
+        selected: NDArray[np.bool_] | None,
+    ) -> bool:
+        """Look into all cells that may hold better rows. False, and only some looked into: they are too many.
+
+        found: ids and scores of all the queries, (q, k), in which those of this one are replaced.
+        """
+        facts, one, (ids, scores) = self.facts, queries[number : number + 1], found
+        looked, most = facts.setting.probes, facts.cells // _MOST_OF_CELLS
+        if looked > most:
+            return False
+        near = self.codes.quantizer.search(one, facts.cells)[0][0]
+        while (cells := facts.reach.cells(near, scores[number, -1], missed)) > looked:
+            if looked > most // _FARTHER and cells > most:
+                return False
+            looked = min(cells, looked * _FARTHER, most)
+            # Among more rows, one bit tells the best less well from the rest.
+            more = math.ceil(wanted * math.sqrt(looked / facts.setting.probes))
+            ids[number], scores[number] = self._look(one, ids.shape[1], more, looked, selected)
+        return True
 
 
 def build(exact: Exact, probes: Float32) -> Approximate | None:
@@ -215,10 +240,13 @@ def _add(codes: Any, exact: Exact, start: int) -> None:
 def _measured(codes: Any, exact: Exact, probes: Float32, started: float) -> Approximate | None:
     """The first setting whose recall is enough."""
     truth = truth_of(exact, probes)
-    reach = Reach.measured(codes, exact, truth.queries) if cells_in(codes) else Reach((0,), (0,))
-    facts = AnnFacts(codes.ntotal, cells_in(codes), reach, Setting(0, 0), Recall(0, None), 0)
+    reach = Reach.measured(codes, exact, truth.queries) if cells_in(codes) else Reach(())
+    facts = AnnFacts(codes.ntotal, cells_in(codes), reach, Setting(0, 0, 0), Recall(0, None), 0)
+    some = truth.some()
     for setting in settings(facts.cells, facts.rows):
         trial = Approximate(codes, exact, replace(facts, setting=setting))
+        if not some.recall(trial).enough:
+            continue
         recall = truth.recall(trial)
         if recall.enough:
             seconds = time.perf_counter() - started

@@ -20,14 +20,23 @@ _ASKED_RECALL = 0.993
 # Scores that differ by less are one: products of one vector are added up in different orders.
 _SAME = 1e-5
 _BLOCK = 32_768
+# Cells that every query looks into; how many more, each is told by what was found there.
+_PROBES = 8
+_MISSED = (0.3, 0.1, 0.03, 0.01, 0.0)
+# Queries by which settings are tried, before one is measured with all.
+_SOME = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """probes: cells that a query looks into; candidates: rows that are scored exactly."""
+    """probes: cells that every query looks into; candidates: rows that are scored exactly.
+
+    missed: the part of the best that cells may hold that are not looked into, as `search.reach` tells.
+    """
 
     probes: int
     candidates: int
+    missed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,11 @@ class Truth:
     stored: int
     least: Float32
 
+    def some(self) -> Truth:
+        """The same of fewer queries, evenly taken."""
+        step = max(1, len(self.queries) // _SOME)
+        return Truth(self.queries[::step], -(-self.stored // step), self.least[::step])
+
     def recall(self, backend: SearchBackend) -> Recall:
         """The share of the true top k that a backend finds. What ties with the k-th is as good as it."""
         _, scores = backend.search(self.queries, MEASURED_K)
@@ -66,14 +80,12 @@ class Truth:
 
 def settings(cells: int, rows: int) -> Iterator[Setting]:
     """What to try, the fastest first, as far as it stays faster than exact search."""
+    few = [count for count in (100, 200, 400, 800, 1600) if count <= rows // 20]
     if not cells:
-        yield from (Setting(0, count) for count in (100, 200, 400, 800, 1600) if count <= rows // 20)
+        yield from (Setting(0, count, 0) for count in few)
         return
-    probes = 8
-    while probes <= cells // 8:
-        # More candidates cost less than more cells.
-        yield from (Setting(probes, count) for count in (100, 200, 400, 800) if count <= rows // 20)
-        probes *= 2
+    # More candidates cost less than more cells.
+    yield from (Setting(_PROBES, count, missed) for missed in _MISSED for count in few[:4])
 
 
 def truth_of(exact: Exact, probes: Float32) -> Truth:
