@@ -229,7 +229,8 @@ def towers_alone(model: str, paths: list[str], seconds: float) -> dict[str, floa
     matcher = Matcher(model)
     rows = np.stack([matcher.prepare(path, path) for path in paths[:32]])
     tokens = matcher.model.tokenize(texts(64))
-    [(_, ids)] = by_length(tokens.ids, tokens.lengths, 64)  # without the padding, as the service sends them
+    lengths = tokens.lengths if matcher.spec.short_texts else None
+    [(_, ids)] = by_length(tokens.ids, lengths, 64)  # as the service sends them
     found = {}
     for name, tower, batch in (("image", matcher.model.image, rows), ("text", matcher.model.text, ids)):
         tower.submit(batch).result()
@@ -252,7 +253,7 @@ def texts(count: int) -> list[str]:
 
 
 def synthetic_library(folder: Path, rows: int, model: str) -> Path:
-    """A library of drawn vectors in clusters that lie as pictures do: aside of texts, in their directions."""
+    """A library of drawn vectors, in clusters around mixtures of the vectors of captions."""
     import numpy as np
 
     from crosslens import Library, Matcher
@@ -260,8 +261,9 @@ def synthetic_library(folder: Path, rows: int, model: str) -> Path:
     matcher = Matcher(model)
     random = np.random.default_rng(0)
     with Library.open(folder / "million", matcher) as library:
-        centres = matcher.embed_texts(texts(2000))
-        centres -= centres.mean(axis=0)
+        said = matcher.embed_texts(captions_of(matcher))
+        one, other = said[random.integers(0, len(said), (2, 2000))]
+        centres = one + random.random((2000, 1), dtype=np.float32) * other
         centres *= np.sqrt(matcher.dimension) / np.linalg.norm(centres, axis=1, keepdims=True)
         from crosslens.remembered import record_of
         from crosslens.store.catalog import Catalog
@@ -343,10 +345,21 @@ def compare(
                 )
 
 
-def searches(arguments: argparse.Namespace, folder: Path, model: str) -> None:
-    library = synthetic_library(folder, arguments.rows, model)
-    with server("crosslens", model, str(library)) as port:
-        asks = [post("/v1/search", {"query": text, "k": 10}) for text in texts(90_000)]
+def captions_of(matcher: Any) -> list[str]:
+    from crosslens.models.captions import captions
+
+    return list(captions(matcher.spec.scripts))
+
+
+def searches(arguments: argparse.Namespace, folder: Path) -> None:
+    """With the model that comes along, since words must mean something for a search to be like others."""
+    from crosslens import Matcher
+
+    library = synthetic_library(folder, arguments.rows, "starter")
+    said = captions_of(Matcher("starter"))
+    pairs = [f"{one} {word} {other}" for word in ("and", "with") for one in said for other in said]
+    with server("crosslens", "starter", str(library)) as port:
+        asks = [post("/v1/search", {"query": text, "k": 10}) for text in pairs]
         known = asks[:200]
         new = [asks[200 + number :: len(CLIENTS)] for number in range(len(CLIENTS))]
         print(f"{'searches a second':<36}{'clients':>8}{'rate':>9}{'p50 ms':>9}{'p99 ms':>9}")
@@ -403,7 +416,7 @@ def main() -> None:
             model, peer = str(folder / "bundle"), str(folder / "hf")
         embeddings(arguments, folder, model, peer)
         if arguments.rows:
-            searches(arguments, folder, model)
+            searches(arguments, folder)
 
 
 if __name__ == "__main__":

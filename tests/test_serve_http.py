@@ -314,3 +314,17 @@ def test_a_file_of_keys_that_is_damaged_lets_nobody_in_and_is_not_named(tmp_path
             assert (answer.status_code, answer.json()["code"]) == (500, "internal")
             assert "keys" not in answer.text
         assert client.get("/healthz").status_code == 200
+
+
+# -- nothing is told to anyone else ---------------------------------------------------------------
+
+
+def test_no_variable_of_the_environment_makes_the_service_tell_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with served(tmp_path) as client:
+        ask(client, "GET", "libraries")
+        assert not getattr(client.app, "_native_telemetry").enabled()  # noqa: B009
+    assert "elemetry" not in caplog.text

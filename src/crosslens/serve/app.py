@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
@@ -28,6 +29,8 @@ from crosslens.serve.thumbnails import Thumbnails
 from crosslens.towers.openvino import available_cores
 
 _SLOW_THREADS = 4
+# FastAPI would hand what it sees, messages of exceptions too, to whatever the environment sets up.
+_NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 
 
 def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
@@ -48,7 +51,9 @@ def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
         CapacityLimiter(available_cores()),
         CapacityLimiter(_SLOW_THREADS),
     )
-    app = App(docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan)
+    app = App(
+        docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan, telemetry=_NO_TELEMETRY
+    )
     app.state.service = service
     for part in (system, models, search, libraries, items, jobs, page):
         app.include_router(part.router)
