@@ -409,15 +409,14 @@ def test_while_codes_are_made_searches_are_exact_and_do_not_wait(
 
     monkeypatch.setattr(searching, "build", slow)
     one = Searching(folder)
-    thread = one.build_in_background(matrix, MODEL, "image", probes)
-    assert thread is not None
+    thread = threading.Thread(target=one.build, args=(matrix, MODEL, "image", probes))
+    thread.start()
     assert begun.wait(20)
     asked = unit(5, WIDTH, seed=5)
     backend = one.backend(matrix, MODEL, "image")
     assert isinstance(backend, Exact)
     assert backend.search(asked, 10)[0].shape == (5, 10)
     assert one.facts(matrix, MODEL, "image") is None
-    assert one.build_in_background(matrix, MODEL, "image", probes) is None  # one at a time
     go.set()
     thread.join(60)
     assert is_approximate(one, matrix)

@@ -1,13 +1,11 @@
 """How a library searches: exactly, until codes for approximate search are there and found good enough.
 
 Codes on the disk, of this generation, whole: approximate search. Else exact search; `build` makes the codes,
-now or behind the scenes.
+while others search.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
@@ -23,8 +21,6 @@ from crosslens.store.annfiles import Codes, CodesPlace, row_digests
 from crosslens.store.records import ModelRecord
 from crosslens.store.vectors import Matrix
 from crosslens.types import Float32, Int64, Modality
-
-_NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,6 @@ class Searching:
         self._connected: dict[tuple[str, Modality], tuple[tuple[str, int], SearchBackend]] = {}
         self._found: dict[tuple[str, Modality], _Found] = {}
         self._lock = threading.Lock()
-        self._builder: threading.Thread | None = None
 
     def backend(self, matrix: Matrix, model: ModelRecord, kind: Modality) -> SearchBackend:
         """What searches this matrix the fastest way there is now."""
@@ -105,23 +100,6 @@ class Searching:
         with self._lock:
             self._found = {key: found for key, found in self._found.items() if key[0] in models}
             self._connected = {key: found for key, found in self._connected.items() if key[0] in models}
-
-    def build_in_background(
-        self, matrix: Matrix, model: ModelRecord, kind: Modality, probes: Callable[[], Float32]
-    ) -> threading.Thread | None:
-        """`build` in a thread that gives way to others; None while an earlier one is still at work."""
-
-        def work() -> None:
-            with contextlib.suppress(OSError, AttributeError):  # what the system does not offer
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-            self.build(matrix, model, kind, probes)
-
-        with self._lock:
-            if self._builder is not None and self._builder.is_alive():
-                return None
-            self._builder = threading.Thread(target=work, name="crosslens-ann", daemon=True)
-            self._builder.start()
-            return self._builder
 
     def _elsewhere(self, connect: Connect, matrix: Matrix, key: tuple[str, Modality]) -> SearchBackend:
         with self._lock:

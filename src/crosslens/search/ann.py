@@ -40,7 +40,7 @@ _MOST_OF_CELLS = 4
 # What was found in so many times the cells says better how far to look.
 _FARTHER = 4
 # Of the best of a search with a filter at most this part may be missed: what it leaves out was not measured.
-_FILTERED = 0.01
+_FILTERED = 0.003
 # An index that grew by more than this part of itself has cells that no longer fit, and is built anew.
 MOST_GROWTH = 0.5
 _BLOCK = 32_768

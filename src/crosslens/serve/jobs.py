@@ -8,13 +8,14 @@ and is taken up at the next start.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -232,6 +233,7 @@ class Jobs:
                 job, task = self._jobs[line.popleft()]
             self._run(job, task)
             self._forget_old()
+            _give_back_memory()
 
     def _run(self, job: Job, task: Task) -> None:
         job.enter("running")
@@ -257,6 +259,12 @@ class Jobs:
             ended = [identity for identity, (job, _) in self._jobs.items() if job.state in ENDED]
             for identity in ended[:-_KEPT]:
                 del self._jobs[identity]
+
+
+def _give_back_memory() -> None:
+    """Have glibc return to the system what indexing needed: it would keep it, in pieces."""
+    with suppress(OSError, AttributeError, TypeError):  # another system
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # -- the work -------------------------------------------------------------------------------------
