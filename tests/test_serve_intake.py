@@ -30,7 +30,7 @@ from crosslens.serve.config import ServeConfig
 from crosslens.serve.jobs import Jobs
 from crosslens.serve.problems import Problem, stopping
 from crosslens.serve.routes import items
-from crosslens.serve.uploads import ACCEPTED, INCOMING
+from crosslens.serve.uploads import ACCEPTED, INCOMING, NAMES
 from crosslens.towers.fake import FakeModel
 from crosslens.towers.openvino import available_cores
 from serving import running
@@ -160,6 +160,31 @@ def test_what_was_unpacked_before_a_kill_is_not_put_there_twice(
         [job, *_] = all_ended(client)
         assert (job["state"], job["duplicates"]) == ("done", [])
         assert items_in(client) == files_in(tmp_path) == ["a-2.png", "a-3.png", "a-4.png", "a.png"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.zip"])
+def test_a_kill_while_what_was_taken_in_is_deleted_leaves_no_job_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    dead = threading.Event()
+
+    def half(folder: Path, **_: Any) -> None:
+        if not (Path(folder) / NAMES).exists():
+            return
+        (Path(folder) / NAMES).unlink()
+        raise KeyboardInterrupt
+
+    with served(tmp_path) as client, monkeypatch.context() as patch:
+        patch.setattr(uploads.shutil, "rmtree", half)  # type: ignore[attr-defined]
+        patch.setattr(threading, "excepthook", lambda _: dead.set())
+        send(client, {name: zipped({"a.png": png("red")}) if name == "a.zip" else png("red")})
+        assert dead.wait(30)
+    # As versions before this one left it.
+    (tmp_path / "photos" / "files" / ACCEPTED / "half").mkdir()
+    with served(tmp_path) as client:
+        assert [job["state"] for job in all_ended(client)] == ["done"]
+        assert items_in(client) == files_in(tmp_path) == ["a.png"]
+        assert list((tmp_path / "photos" / "files" / ACCEPTED).iterdir()) == []
 
 
 def test_of_two_that_are_the_same_the_second_is_no_other_after_a_kill(

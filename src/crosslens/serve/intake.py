@@ -22,7 +22,7 @@ from crosslens.serve.book import Book
 from crosslens.serve.config import ServeConfig
 from crosslens.serve.jobs import CancelledError, Job, Task, fill
 from crosslens.serve.problems import Problem, invalid, too_large
-from crosslens.serve.uploads import Arrived, Incoming, arrived_in, folder_in, safe_name
+from crosslens.serve.uploads import Arrived, Incoming, arrived_in, folder_in, let_go, safe_name
 from crosslens.store.catalog import Catalog
 from crosslens.store.details import files_of, paths_with
 from crosslens.store.schema import explained
@@ -64,9 +64,9 @@ class Intake:
         except CancelledError:
             raise  # what is left is done after the next start, unless a user wanted it so
         except Exception:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            let_go(self.folder)
             raise
-        shutil.rmtree(self.folder, ignore_errors=True)
+        let_go(self.folder)
 
     def _take_in(self, job: Job) -> None:
         arrived = arrived_in(self.folder) if self.folder.is_dir() else []
@@ -85,7 +85,7 @@ class Intake:
                 self._was_placed(one.name, one.sha256)
         if any(is_archive(one.name) for one in arrived):
             os.sync()  # what was unpacked must be on the disk before the archive goes
-        shutil.rmtree(self.folder, ignore_errors=True)
+        let_go(self.folder)
         if self.paths:
             files = str(self.book.files)
             report = fill(job, self.book, [files], Changes(tuple(self.paths)), self.paths)
@@ -94,7 +94,7 @@ class Intake:
 
     def discard(self) -> None:
         """A user cancelled it: nothing is kept but what was indexed."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        let_go(self.folder)
         catalog = self.book.catalog
         known = catalog.ids_of(list(self.paths)) if catalog is not None else {}
         for path in self.paths:

@@ -202,7 +202,10 @@ def _unreadable(error: FormParserError) -> Problem:
 
 
 def clean(files: Path) -> None:
-    """Delete uploads that did not arrive whole because the process was killed."""
+    """Delete uploads that did not arrive whole, or were not deleted whole, because the process was killed."""
+    for folder in _accepted(files):
+        if not _is_noted(folder):
+            let_go(folder)
     with suppress(OSError):
         for folder in (files / INCOMING).iterdir():
             newest = max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
@@ -212,6 +215,23 @@ def clean(files: Path) -> None:
 
 def accepted(files: Path) -> list[Path]:
     """Uploads that were accepted and not taken in, the oldest first."""
+    return [folder for folder in _accepted(files) if _is_noted(folder)]
+
+
+def let_go(folder: Path) -> None:
+    """Delete an accepted upload, in one step: a kill must not leave a part of it that counts as accepted."""
+    away = folder.parent.parent / INCOMING / folder.name
+    with suppress(OSError):
+        away.parent.mkdir(exist_ok=True)
+        os.rename(folder, away)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def _is_noted(folder: Path) -> bool:
+    return (folder / NAMES).exists() or (folder / FOLDER).exists()
+
+
+def _accepted(files: Path) -> list[Path]:
     try:
         return sorted((files / ACCEPTED).iterdir(), key=lambda folder: folder.stat().st_mtime)
     except OSError:
