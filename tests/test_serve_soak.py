@@ -29,7 +29,7 @@ from soakload import Load
 
 SECONDS = float(os.environ.get("CROSSLENS_SOAK_SERVICE_SECONDS", "20"))
 IS_LONG = SECONDS >= 600
-# Of a life that is long enough to tell, per hour, while its library grows by thousands of pictures.
+# Of a life that is long enough to tell, per hour, while its library grows by hundreds of pictures.
 MOST_MB, MOST_FILES, MOST_THREADS = 120, 30, 30
 _WARM_UP = min(240.0, SECONDS / 5)
 _WORKERS, _TROUBLEMAKERS = 6, 3
