@@ -6,7 +6,7 @@
 
 RaBitQ: Gao and Long, SIGMOD 2024; FAISS computes it. A score always comes from the float16 matrix, so
 whatever is found has its exact score, and only what is found is approximate. `build` measures recall@10
-against exact search and raises the number of cells and candidates until it is enough (`search.tuning`).
+against exact search, and takes more candidates and leaves out less until it is enough (`search.tuning`).
 
 That figure is of queries of the measured kinds, without filters. A filter can leave out just what lies near,
 and a mixture of words and pictures lies elsewhere. So each query is checked: cells that may hold better
@@ -90,11 +90,14 @@ class Approximate:
             return search_exact(exact.index, exact.ids, queries, k, selected)
         found, scores = self._look(queries, k, wanted, self.facts.setting.probes, selected)
         part = self.facts.setting.missed if selected is None else min(_FILTERED, self.facts.setting.missed)
-        rest = [
-            number
-            for number in self._doubtful(queries, scores[:, -1])
-            if not self._look_farther(queries, number, (found, scores), wanted, k * part, selected)
-        ]
+        rest = []
+        for number in self._doubtful(queries, scores[:, -1]):
+            one, best = queries[number : number + 1], (found[number], scores[number])
+            farther = self._look_farther(one, best, wanted, k * part, selected)
+            if farther is None:
+                rest.append(number)
+            else:
+                found[number], scores[number] = farther
         if rest:
             found[rest], scores[rest] = search_exact(exact.index, exact.ids, queries[rest], k, selected)
         return found, scores
@@ -124,30 +127,29 @@ class Approximate:
 
     def _look_farther(
         self,
-        queries: Float32,
-        number: int,
+        one: Float32,
         found: tuple[Int64, Float32],
         wanted: int,
         missed: float,
         selected: NDArray[np.bool_] | None,
-    ) -> bool:
-        """Look into all cells that may hold better rows. False, and only some looked into: they are too many.
+    ) -> tuple[Int64, Float32] | None:
+        """What a query, (1, d), finds in all cells that may hold better rows; None where they are too many.
 
-        found: ids and scores of all the queries, (q, k), in which those of this one are replaced.
+        found: ids and scores of what it found in the nearest, and what comes back, (k,) each.
         """
-        facts, one, (ids, scores) = self.facts, queries[number : number + 1], found
-        looked, most = facts.setting.probes, facts.cells // _MOST_OF_CELLS
+        facts, looked, most = self.facts, self.facts.setting.probes, self.facts.cells // _MOST_OF_CELLS
         if looked > most:
-            return False
+            return None
         near = self.codes.quantizer.search(one, facts.cells)[0][0]
-        while (cells := facts.reach.cells(near, scores[number, -1], missed)) > looked:
+        while (cells := facts.reach.cells(near, found[1][-1], missed)) > looked:
             if looked > most // _FARTHER and cells > most:
-                return False
+                return None
             looked = min(cells, looked * _FARTHER, most)
             # Among more rows, one bit tells the best less well from the rest.
             more = math.ceil(wanted * math.sqrt(looked / facts.setting.probes))
-            ids[number], scores[number] = self._look(one, ids.shape[1], more, looked, selected)
-        return True
+            ids, scores = self._look(one, len(found[0]), more, looked, selected)
+            found = ids[0], scores[0]
+        return found
 
 
 def build(exact: Exact, probes: Float32) -> Approximate | None:
