@@ -203,8 +203,8 @@ def _unreadable(error: FormParserError) -> Problem:
 
 def clean(files: Path) -> None:
     """Delete uploads that did not arrive whole, or were not deleted whole, because the process was killed."""
-    for folder in _accepted(files):
-        if not _is_noted(folder):
+    for folder in accepted(files):
+        if not ((folder / NAMES).exists() or (folder / FOLDER).exists()):
             let_go(folder)
     with suppress(OSError):
         for folder in (files / INCOMING).iterdir():
@@ -215,7 +215,10 @@ def clean(files: Path) -> None:
 
 def accepted(files: Path) -> list[Path]:
     """Uploads that were accepted and not taken in, the oldest first."""
-    return [folder for folder in _accepted(files) if _is_noted(folder)]
+    try:
+        return sorted((files / ACCEPTED).iterdir(), key=lambda folder: folder.stat().st_mtime)
+    except OSError:
+        return []
 
 
 def let_go(folder: Path) -> None:
@@ -225,17 +228,6 @@ def let_go(folder: Path) -> None:
         away.parent.mkdir(exist_ok=True)
         os.rename(folder, away)
     shutil.rmtree(away, ignore_errors=True)
-
-
-def _is_noted(folder: Path) -> bool:
-    return (folder / NAMES).exists() or (folder / FOLDER).exists()
-
-
-def _accepted(files: Path) -> list[Path]:
-    try:
-        return sorted((files / ACCEPTED).iterdir(), key=lambda folder: folder.stat().st_mtime)
-    except OSError:
-        return []
 
 
 def arrived_in(folder: Path) -> list[Arrived]:
