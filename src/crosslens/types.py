@@ -157,9 +157,10 @@ class IndexReport:
 class Approximation:
     """How a large library is searched approximately.
 
-    rows: of the index; cells: 0 where it has none; probes, candidates: for a query, cells looked into and
-    rows scored exactly. recall_of_stored, recall_of_texts: recall@10 against exact search, measured when it
-    was built, with vectors of the library and with texts'. seconds: that building and measuring took.
+    rows: of the index; cells: 0 where it has none; probes, candidates: cells that each query looks into, and
+    rows that are then scored exactly, at least. recall_of_stored, recall_of_texts: recall@10 against exact
+    search, measured when it was built, with vectors of the library and with texts'. seconds: that building
+    and measuring took.
     """
 
     rows: int
