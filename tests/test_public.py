@@ -45,7 +45,12 @@ RANKS = (
     {"models.files"},
     {"evaluate", "probability", "texts", "zeroshot", "tables", "store.schema"},
     {"matcher", "wording"},
-    {"semantic", "certify", "store.lock", "store.snapshot"},
+    {"semantic", "certify", "store.lock", "store.snapshot", "matching.intervals"},
+    {"matching.ranks"},
+    {"matching.datasets"},
+    {"matching.reading", "matching.embedding"},
+    {"matching.retrieval"},
+    {"matching"},
     {"store.catalog"},
     {"automm", "store.targets"},
     {
