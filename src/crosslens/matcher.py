@@ -22,6 +22,7 @@ from crosslens.models.catalogue import STARTER, local_name
 from crosslens.models.spec import MatchSpec, ModelSpec
 from crosslens.preprocess import preprocess
 from crosslens.probability import (
+    Method,
     Probability,
     fit_match,
     likely,
@@ -79,10 +80,8 @@ class Matcher:
         device: str = "auto",
         limits: Limits = Limits(),  # noqa: B008 (frozen)
     ) -> None:
-        # Whether a text that is the path of a picture is taken for a mistake.
-        self._looks_for_paths = True
-        # How a later process asks for this model again.
-        self.reference: str
+        self._looks_for_paths = True  # whether a text that is the path of a picture is taken for a mistake
+        self.reference: str  # how a later process asks for this model again
         if isinstance(model, str | os.PathLike):
             model = os.fspath(model)
             named = model if model == FakeModel.spec.name else local_name(model)
@@ -269,10 +268,7 @@ class Matcher:
         """
         similarities = self.similarity(images, texts)
         rows, columns = assign(similarities)
-        return [
-            Pair(image, text, float(similarities[image, text]))
-            for image, text in zip(rows, columns, strict=True)
-        ]
+        return [Pair(i, t, float(similarities[i, t])) for i, t in zip(rows, columns, strict=True)]
 
     def predict_proba(
         self,
@@ -298,18 +294,27 @@ class Matcher:
         return likely(self.predict_proba(images, texts, probability)[:, 1], threshold).astype(np.int64)
 
     def calibrate(
-        self, pairs: Iterable[tuple[ImageInput, str]], labels: ArrayLike, *, save: bool = True
+        self,
+        pairs: Iterable[tuple[ImageInput, str]],
+        labels: ArrayLike,
+        *,
+        save: bool = True,
+        method: Method = "platt",
     ) -> MatchSpec:
         """Fit the match probability to pairs (picture, text); labels[i] is 1 if pair i matches, else 0.
 
-        save: keep the fit in the user's data folder, for every later Matcher with this model.
-        Raises InputError unless both labels occur.
+        save: keep it in the user's data folder, for every later Matcher with this model. method: see
+        `probability.fit_match`. Raises InputError unless both labels occur.
         """
         images, texts = two_lists(pairs)
-        self._fitted = fit_match(self._pair_cosines(images, texts), labels)
+        self._fitted = fit_match(self._pair_cosines(images, texts), labels, method)
         if save:
             save_match(self._fitted, places.calibration(self.spec.identity))
         return self._fitted
+
+    def use_match(self, match: MatchSpec) -> None:
+        """Take match probabilities from this fit from now on (`matching.load_calibration` reads one)."""
+        self._fitted = match
 
     @property
     def match_spec(self) -> MatchSpec | None:

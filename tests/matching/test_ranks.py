@@ -1,4 +1,4 @@
-"""Retrieval figures from plain arrays: equal to trec_eval's, and right with ties and without right answers."""
+"""Retrieval figures from plain arrays: equal to trec_eval's, right with ties, and with nothing to find."""
 
 from collections.abc import Iterator
 

@@ -7,18 +7,45 @@ Out: figures with 95 % intervals, what became of every query, and calibrations o
 Must not know: libraries and how they are searched, the service, the terminal. Nothing here prints.
 """
 
+from crosslens.matching.classes import LabelledImages, load_classes
+from crosslens.matching.classification import (
+    Classification,
+    classification_metrics,
+    evaluate_classification,
+)
 from crosslens.matching.datasets import Pairs
 from crosslens.matching.intervals import Estimate
+from crosslens.matching.pairs import (
+    Calibration,
+    PairFigures,
+    calibrate_pairs,
+    evaluate_pairs,
+    load_calibration,
+    pair_metrics,
+    save_calibration,
+)
 from crosslens.matching.ranks import RankedQueries
 from crosslens.matching.reading import load_pairs
 from crosslens.matching.retrieval import Retrieval, evaluate_retrieval, retrieval_metrics
 
 __all__ = [
+    "Calibration",
+    "Classification",
     "Estimate",
+    "LabelledImages",
+    "PairFigures",
     "Pairs",
     "RankedQueries",
     "Retrieval",
+    "calibrate_pairs",
+    "classification_metrics",
+    "evaluate_classification",
+    "evaluate_pairs",
     "evaluate_retrieval",
+    "load_calibration",
+    "load_classes",
     "load_pairs",
+    "pair_metrics",
     "retrieval_metrics",
+    "save_calibration",
 ]

@@ -23,8 +23,8 @@ _WARM_UP = 8
 class EmbeddedPairs:
     """pairs: the set as far as it could be read. images (n, d), texts (m, d): its vectors.
 
-    failures: pictures that were left out, with their texts. Rates are of files and texts to vectors, the model
-    already open.
+    failures: pictures that were left out, with their texts. Rates are of files and texts to vectors, the
+    model already open.
     """
 
     pairs: Pairs

@@ -5,7 +5,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,3 +78,19 @@ def _weighted_medians(values: Float64, weights: Float64) -> Float64:
     lower, upper = ((reached > place).argmax(axis=1) for place in (below, above))
     medians: Float64 = (values[lower] + values[upper]) / 2
     return medians
+
+
+def resampled(
+    figures: Callable[[Float64], dict[str, float]], clusters: Int64, resamples: int = RESAMPLES
+) -> dict[str, Estimate]:
+    """Any figures of n rows with their intervals. figures: of weights (n,), how often each row occurs.
+
+    clusters, resamples: as of `estimates`. A resample in which a figure is not defined does not count for it.
+    """
+    found = figures(np.ones(len(clusters)))
+    if not resamples:
+        return {name: Estimate(value) for name, value in found.items()}
+    count, random = int(clusters.max()) + 1, np.random.default_rng(_SEED)
+    drawn = [figures(_weights(random, 1, count)[0][clusters]) for _ in range(resamples)]
+    ends = {name: np.nanpercentile([line[name] for line in drawn], _ENDS) for name in found}
+    return {name: Estimate(value, *map(float, ends[name])) for name, value in found.items()}

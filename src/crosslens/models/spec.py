@@ -60,12 +60,17 @@ class TextSpec:
 
 @dataclass(frozen=True, slots=True)
 class MatchSpec:
-    """p(match) = sigmoid(a * cosine + b); calibrated says whether a and b were fitted on real pairs."""
+    """p(match) = sigmoid(a * cosine + b); calibrated says whether a and b were fitted on real pairs.
+
+    points: (cosine, probability) of a fit that is no sigmoid, both rising, with straight lines between them
+    and level beyond; a and b are then the sigmoid nearest to it. Empty: the sigmoid is the fit.
+    """
 
     a: float
     b: float
     calibrated: bool
     fitted_on: str
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
