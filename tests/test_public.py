@@ -15,7 +15,7 @@ SOURCE = Path(crosslens.__file__).parent
 RANKS = (
     {"types", "errors", "places", "checksum", "models.spec", "models.captions", "models.unpictured"},
     {"tally", "arguments", "changes", "clean", "pending", "conditions", "models.entry", "metadata"},
-    {"search.fusion", "store.tags", "store.filesystem"},
+    {"search.fusion", "store.tags", "store.filesystem", "teach.head"},
     {"read", "inputs", "store.paths", "store.records", "models.bundle", "models.table", "models.hub"},
     {"store.batch", "store.connection", "preprocess", "tokenize", "facts", "search.values", "search.backend"},
     {"decode"},
@@ -55,6 +55,7 @@ RANKS = (
     {"store.catalog"},
     {"automm", "store.targets"},
     {
+        "store.concepts",
         "store.scan",
         "store.vectors",
         "search.cells",
@@ -71,20 +72,29 @@ RANKS = (
         "store.words",
         "store.annfiles",
     },
-    {"search.ann", "store.details"},
+    {"search.ann", "store.details", "teach.filtering"},
     {"searching", "relevance"},
     {"textindexing", "adding", "remembered", "stats", "querying", "derived", "vectorfiles", "view"},
     {"indexing", "quantise", "bench", "grouping"},
     {"library", "verify", "comparing", "events"},
-    {"upkeep", "transfer", "duplicates", "tagging", "migrating", "watching"},
-    {"plans", ""},
+    {"upkeep", "transfer", "duplicates", "tagging", "migrating", "watching", "teach.fitting"},
+    {"plans", "teach.concepts", ""},
     {"doctor"},
     {"cli.progress", "cli.hitview"},
     {"cli.render", "cli.fetching"},
     {"cli.modelview", "cli.sampling", "cli.upkeepview", "cli.migrationview"},
     {"cli.models"},
     {"cli.common"},
-    {"cli.compare", "cli.call", "cli.upkeep", "cli.tidy", "cli.tagging", "cli.searching", "cli.migrating"},
+    {
+        "cli.compare",
+        "cli.call",
+        "cli.upkeep",
+        "cli.tidy",
+        "cli.tagging",
+        "cli.teaching",
+        "cli.searching",
+        "cli.migrating",
+    },
     {"cli.watching"},
     {"serve.problems", "serve.config", "serve.metrics", "serve.schemas", "serve.answers"},
     {
@@ -119,7 +129,7 @@ RANKS = (
     {"cli"},
     {"__main__"},
 )
-FOLDERS = ("models", "models.convert", "towers", "store", "search", "serve", "serve.routes")
+FOLDERS = ("models", "models.convert", "towers", "store", "search", "teach", "serve", "serve.routes")
 # What a stage must not know, whatever its rank.
 FORBIDDEN = {
     "store": ("matcher", "towers", "models", "encode", "decode"),

@@ -259,6 +259,16 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Concept:
+    """What a concept that was taught by examples holds for, by its name in any case."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"concept:{quoted_if_needed(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Relevant:
     """That a result is probably meant, and not only the nearest there is. It is known of results alone."""
 
@@ -266,7 +276,9 @@ class Relevant:
         return "relevant:"
 
 
-Condition: TypeAlias = Date | Amount | Glob | Extension | Near | Camera | Tag | Has | Kind | Relevant
+Condition: TypeAlias = (
+    Date | Amount | Glob | Extension | Near | Camera | Tag | Has | Kind | Concept | Relevant
+)
 
 
 def plain(number: float) -> str:

@@ -110,6 +110,11 @@ class Library:
         self._look()
         return self._matcher_of(self._record())
 
+    @property
+    def record(self) -> ModelRecord:
+        """The model that it is searched with, without opening it. Raises LibraryNotFoundError."""
+        return self._model()
+
     # -- index ------------------------------------------------------------------------------------
 
     def index(

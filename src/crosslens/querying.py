@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias, get_args
 import numpy as np
 
 from crosslens.arguments import whole
-from crosslens.conditions import Condition, Kind, Relevant
+from crosslens.conditions import Concept, Condition, Kind, Relevant
 from crosslens.errors import LibraryModelError, QueryError
 from crosslens.matcher import Matcher
 from crosslens.relevance import is_known, judged
@@ -25,8 +25,10 @@ from crosslens.search.query import WITHOUT_WEIGHT, Term, mix
 from crosslens.search.relevance import RELEVANT
 from crosslens.store.catalog import Catalog
 from crosslens.store.filters import Order, fitting, sort_keys, vector_of
-from crosslens.store.vectors import Matrix
+from crosslens.store.records import ModelRecord
+from crosslens.store.vectors import Matrix, covariance_of
 from crosslens.store.words import matching
+from crosslens.teach.filtering import concept_terms, narrowed
 from crosslens.types import Float32, Hit, ImageInput, Int64, Modality
 from crosslens.wording import worded
 
@@ -43,6 +45,8 @@ class Searched(Protocol):
     def folder(self) -> Path: ...  # noqa: D102
     @property
     def matcher(self) -> Matcher: ...  # noqa: D102
+    @property
+    def record(self) -> ModelRecord: ...  # noqa: D102
     def matrix(self, kind: Modality) -> Matrix: ...  # noqa: D102
     def _existing(self) -> Catalog: ...
     def _kind(self, kind: Modality | None) -> Modality: ...
@@ -120,18 +124,19 @@ def find(library: Searched | Sequence[Searched], asked: Asked, page: Page) -> li
     query = asked.query
     several = len(libraries) > 1
     conditions = _conditions(query)
-    wanted = any(term.weight > 0 for term in (*query.terms, *asked.more))
-    alone = not (query.words or wanted or asked.image is not None)
     kind = _kind(libraries, _one_kind(query, asked.kind))
+    asked = ranked_by_concepts(libraries, asked) if page.sort == "score" else asked
+    terms = (*query.terms, *asked.more)
+    alone = not (query.words or asked.image is not None or any(term.weight > 0 for term in terms))
     judges = _judges(libraries, asked, kind)
     if alone:
         _check_filters_alone(query, asked)
     parts = []
     for one in libraries:
-        if not several or one._existing().holds(kind):
-            catalog = one._existing()
-            whole = asked.whole_paths
-            allowed = fitting(catalog, kind, conditions, whole) if conditions or alone else None
+        catalog = one._existing()
+        if not several or catalog.holds(kind):
+            allowed = fitting(catalog, kind, conditions, asked.whole_paths) if conditions or alone else None
+            allowed = narrowed(libraries, one, kind, query, allowed)
             parts.append(_Part(one, kind, allowed, str(one.folder) if several else None))
     if alone:
         return _listed(parts, page)
@@ -141,6 +146,13 @@ def find(library: Searched | Sequence[Searched], asked: Asked, page: Page) -> li
     found = _judged(parts, vector, last, query) if judges else _fused(parts, vector, query, last)
     hits = found[page.offset : last]
     return [hit for _, hit in (hits if page.sort == "score" else _arranged(parts, hits, page.sort))]
+
+
+def ranked_by_concepts(libraries: Sequence[Searched], asked: Asked) -> Asked:
+    """With nothing else to rank by, the concepts of a query rank what they hold for. Raises QueryError."""
+    query = asked.query
+    given = any((query.words, query.terms, asked.more, asked.without, asked.image is not None))
+    return asked if given else replace(asked, more=concept_terms(libraries, query))
 
 
 def find_many(
@@ -181,19 +193,6 @@ def _kind(libraries: Sequence[Searched], kind: Modality | None) -> Modality:
         return "image" if "image" in wanted else "text"
     holds = next((one for one in libraries if kind and one._existing().holds(kind)), libraries[0])
     return holds._kind(kind)
-
-
-def covariance_of(matrices: Sequence[Matrix]) -> Float32:
-    """Of all vectors together, (d, d), so that terms are mixed alike in all libraries."""
-    if len(matrices) == 1:
-        return matrices[0].covariance
-    shares = np.array([len(matrix.ids) for matrix in matrices], np.float32)
-    shares /= max(1, shares.sum())
-    means = np.stack([matrix.mean for matrix in matrices])
-    apart = means - shares @ means
-    within = sum(share * matrix.covariance for share, matrix in zip(shares, matrices, strict=True))
-    covariance: Float32 = (within + (shares[:, None] * apart).T @ apart).astype(np.float32)
-    return covariance
 
 
 def _nearest(parts: Sequence[_Part], vector: Float32, k: int) -> list[_Found]:
@@ -279,8 +278,12 @@ def _check_filters_alone(query: Query, asked: Asked) -> None:
 
 
 def _conditions(query: Query) -> list[tuple[Condition, bool]]:
-    """Each filter but of what kind, with whether it is negated."""
-    return [(f.condition, f.negated) for f in query.filters if not isinstance(f.condition, Kind | Relevant)]
+    """Each filter that the database decides, with whether it is negated."""
+    return [
+        (f.condition, f.negated)
+        for f in query.filters
+        if not isinstance(f.condition, Kind | Concept | Relevant)
+    ]
 
 
 def _listed(parts: Sequence[_Part], page: Page) -> list[Hit]:

@@ -23,6 +23,7 @@ from crosslens.cli import (
     searching,
     serving,
     tagging,
+    teaching,
     tidy,
     upkeep,
     watching,
@@ -58,6 +59,7 @@ app.add_typer(models.app)
 app.command()(tidy.duplicates)
 app.command("watch")(watching.watch_)
 tagging.register(app)
+teaching.register(app)
 upkeep.register(app)
 migrating.register(app)
 serving.register(app)

@@ -49,6 +49,10 @@ class Exact:
         rows: Float32 = self.index.sa_decode(np.ascontiguousarray(_Codes.of(self.index).rows[which]))
         return rows
 
+    def scores(self, vector: Float32) -> Float32:
+        """Inner products of all rows with a vector, float32 (n,)."""
+        return rows_above(self.index, vector, -np.inf)[1]
+
 
 def search_exact(
     index: Any, ids: Int64, queries: Float32, k: int, allowed: Allowed | None = None
@@ -83,6 +87,16 @@ def top_rows(index: Any, queries: Float32, k: int, rows: Int64 | None = None) ->
         least_kept = np.max([part_scores.min(axis=1) for part_scores, _ in parts], axis=0)
         if wanted == count or (best[:, k - 1] > least_kept).all():
             return np.take_along_axis(found, order, axis=1), best
+
+
+def rows_above(index: Any, vector: Float32, least: float) -> tuple[Int64, Float32]:
+    """All rows whose inner product with a vector is at least `least`: (rows int64 (m,) ascending, scores)."""
+    query = np.ascontiguousarray(vector[None], dtype=np.float32)
+    # FAISS wants scores above the radius.
+    radius = float(np.nextafter(np.float32(least), np.float32(-np.inf)))
+    _, scores, rows = index.range_search(query, radius)
+    order = np.argsort(rows)
+    return rows[order].astype(np.int64, copy=False), scores[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from crosslens.conditions import (
     WANTED_DATE,
     Amount,
     Camera,
+    Concept,
     Condition,
     Date,
     Day,
@@ -105,6 +106,12 @@ def _tag(_name: str, value: str) -> Tag:
     return Tag(value)
 
 
+def _concept(_name: str, value: str) -> Concept:
+    if "/" in value or not value.strip() or not value.isprintable() or len(value) > 200:
+        raise QueryError(f"{value[:40]!r} is no name of a concept", "Wanted, for example: concept:dog")
+    return Concept(value)
+
+
 def _has(_name: str, value: str) -> Has:
     if value not in _FACTS:
         wanted = ", ".join(f"has:{fact}" for fact in _FACTS)
@@ -130,5 +137,5 @@ WITHOUT_VALUE = frozenset({"relevant"})
 CONDITIONS: dict[str, Callable[[str, str], Condition]] = {
     "after": _date, "before": _date, "date": _date, "size": _amount, "width": _amount, "height": _amount,
     "path": _glob, "ext": _extension, "near": _near, "camera": _camera, "tag": _tag, "has": _has,
-    "kind": _kind, "relevant": _relevant,
+    "kind": _kind, "concept": _concept, "relevant": _relevant,
 }  # fmt: skip

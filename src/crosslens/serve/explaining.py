@@ -17,11 +17,12 @@ import numpy as np
 from crosslens.encode import Job, vector_of
 from crosslens.models.spec import ImageSpec
 from crosslens.preprocess import preprocess
-from crosslens.querying import Asked, covariance_of
+from crosslens.querying import Asked
 from crosslens.search.language import Phrase
 from crosslens.search.query import Term, weigh
 from crosslens.serve.engine import Engine
 from crosslens.store import filters
+from crosslens.store.vectors import covariance_of
 from crosslens.types import Float32, Modality, UInt8
 from crosslens.view import View
 from crosslens.wording import worded

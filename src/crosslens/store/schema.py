@@ -116,6 +116,30 @@ MIGRATIONS = (
     END;
     INSERT INTO words (rowid, name, caption, tags) SELECT id, name, caption, tags FROM words_of_items;
     """,
+    """
+    ALTER TABLE tags ADD COLUMN source TEXT;        -- "concept:" and a key where a concept gave it, else NULL
+    CREATE TABLE concepts (
+        id INTEGER PRIMARY KEY,
+        key TEXT NOT NULL UNIQUE,                   -- its name as it is looked for: store.tags.key_of
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,                         -- what it was taught on: image or text
+        model TEXT NOT NULL,                        -- identity of the model whose vectors it is for
+        weights BLOB NOT NULL,                      -- float32, little-endian
+        bias REAL NOT NULL,
+        threshold REAL NOT NULL,                    -- score in (0, 1) from which on an item fits
+        presumed INTEGER NOT NULL,                  -- items taken at random that were presumed no
+        missed INTEGER, missed_of INTEGER,          -- held-out yes that were missed; NULL: too few to say
+        alarms INTEGER, alarms_of INTEGER,          -- held-out no that were taken for yes; likewise
+        taught TEXT NOT NULL                        -- YYYY-MM-DDTHH:MM:SSZ
+    );
+    CREATE TABLE examples (
+        concept INTEGER NOT NULL REFERENCES concepts (id) ON DELETE CASCADE,
+        hash BLOB NOT NULL REFERENCES contents (hash) ON DELETE CASCADE,
+        is_yes INTEGER NOT NULL,
+        PRIMARY KEY (concept, hash)
+    ) WITHOUT ROWID;
+    CREATE INDEX examples_hash ON examples (hash);
+    """,
 )
 VERSION = len(MIGRATIONS)
 

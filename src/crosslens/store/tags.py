@@ -52,15 +52,24 @@ def renew_facts(db: sqlite3.Connection, hash_: bytes, facts: Facts) -> None:
 
 
 def add_tags(db: sqlite3.Connection, hash_: bytes, tags: Sequence[str]) -> int:
-    """Tag a content that is known; returns how many tags are new to it. The first way to write one stays."""
+    """Tag a content that is known; returns how many tags are new to it. The first way to write one stays.
+
+    One that a concept gave (store/concepts.py) is from now on as if it had not.
+    """
     rows = [(hash_, key_of(tag), clean_tag(tag)) for tag in tags]
-    return db.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?, ?)", rows).rowcount if rows else 0
+    claim = "UPDATE tags SET source = NULL WHERE hash = ? AND key = ? AND source IS NOT NULL"
+    db.executemany(claim, [row[:2] for row in rows])
+    return (
+        db.executemany("INSERT OR IGNORE INTO tags (hash, key, tag) VALUES (?, ?, ?)", rows).rowcount
+        if rows
+        else 0
+    )
 
 
 def keep_tags(db: sqlite3.Connection, path: str | bytes, hash_: bytes) -> None:
     """Before the item at a path gets another content: that gets the tags of the one it had."""
     db.execute(
-        "INSERT OR IGNORE INTO tags SELECT ?, key, tag FROM tags "
+        "INSERT OR IGNORE INTO tags SELECT ?, key, tag, source FROM tags "
         "WHERE hash = (SELECT hash FROM items WHERE path = ? AND hash <> ?)",
         (hash_, path, hash_),
     )

@@ -75,6 +75,19 @@ def open_matrix(catalog: Catalog, model: ModelRecord, kind: Modality = "image") 
     return matrix
 
 
+def covariance_of(matrices: Sequence[Matrix]) -> Float32:
+    """Of all vectors together, (d, d), so that terms are mixed alike in all libraries."""
+    if len(matrices) == 1:
+        return matrices[0].covariance
+    shares = np.array([len(matrix.ids) for matrix in matrices], np.float32)
+    shares /= max(1, shares.sum())
+    means = np.stack([matrix.mean for matrix in matrices])
+    apart = means - shares @ means
+    within = sum(share * matrix.covariance for share, matrix in zip(shares, matrices, strict=True))
+    covariance: Float32 = (within + (shares[:, None] * apart).T @ apart).astype(np.float32)
+    return covariance
+
+
 def items_of(catalog: Catalog, matrix: Matrix, model: ModelRecord, ids: Sequence[int]) -> list[ItemRow]:
     """Items of a matrix by id; without those that are gone, or got another content, since it was made."""
     rows = catalog.items(ids)
