@@ -99,6 +99,7 @@ RANKS = (
     {"serve.problems", "serve.config", "serve.metrics", "serve.schemas", "serve.answers"},
     {
         "serve.access",
+        "serve.conceptanswers",
         "serve.modelanswers",
         "serve.archives",
         "serve.batching",
@@ -118,6 +119,7 @@ RANKS = (
         "serve.routes.models",
         "serve.routes.system",
         "serve.routes.search",
+        "serve.routes.concepts",
         "serve.routes.libraries",
         "serve.routes.items",
         "serve.routes.jobs",

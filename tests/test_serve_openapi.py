@@ -47,6 +47,8 @@ IDENTITIES = {
     "health", "readiness", "metrics", "session", "list_models", "embed", "rank", "match", "classify",
     "similarity", "search", "explain", "complete", "list_libraries", "create_library", "get_library",
     "list_items", "upload_items", "put_item", "add_folder", "list_tags", "find_duplicates", "get_map",
+    "list_concepts", "get_concept", "teach_concept", "forget_concept", "suggest_marks",
+    "preview_concept_tag", "give_concept_tag",
     "get_item", "delete_item", "get_thumbnail", "get_original", "add_tags", "remove_tags",
     "list_jobs", "get_job", "cancel_job", "follow_job",
 }  # fmt: skip
@@ -60,6 +62,8 @@ ITEMS = [f"photos:{number}" for number in range(1, 7)] + ["words:1", "words:2"]
 PARAMETERS: dict[str, list[Any]] = {
     "name": ["photos", "words", "empty"],
     "item": ITEMS,
+    "concept": ["warm", "cold", "Warm"],
+    "tag": ["warm", "tone/warm"],
     "identity": [A_JOB],
     "file": ["red.png", "new.jpg", "cyan.png"],
     "text": ["a red tag:", "-kind:", "blue camera:", "tag:s"],
@@ -70,7 +74,18 @@ PARAMETERS: dict[str, list[Any]] = {
 COLOURS = ["red", "blue", "a green wall"]
 PICTURES = [PICTURE, {"item": "photos:1"}, {"item": "photos:2"}]
 MEMBERS: dict[str, dict[str, list[Any]]] = {
-    "Search": {"query": ["", "red", "blue -red", "~photos:1", "has:tag", "kind:text red", '"a red" ext:png']},
+    "Search": {
+        "query": [
+            "",
+            "red",
+            "blue -red",
+            "~photos:1",
+            "has:tag",
+            "concept:warm",
+            "kind:text red",
+            '"a red" ext:png',
+        ]
+    },
     "Explain": {"query": ["red", "green ~photos:2", "-blue yellow"], "item": ITEMS},
     "Part": {"text": COLOURS, "item": ITEMS, "image": PICTURES},
     "Rank": {"image": PICTURES, "texts": [COLOURS, ["red"]]},
@@ -84,6 +99,13 @@ MEMBERS: dict[str, dict[str, list[Any]]] = {
     "Folder": {"path": [A_FOLDER]},
     "NewLibrary": {"name": ["empty", "new", "new.2"]},
     "Tags": {"tags": [["sea"], ["people/anna", "Sea"]]},
+    "Lesson": {
+        "yes": [["photos:1"], ["photos:1", "photos:2"], ["words:1"], []],
+        "no": [["photos:3"], []],
+        "unmark": [["photos:2"], []],
+        "threshold": [0.3, 0.9],
+    },
+    "GiveTag": {"tag": ["warm", "tone/warm", None]},
     "Embeddings": {"input": ["red", PICTURE, COLOURS], "model": ["fake"], "dimensions": [4]},
 }
 LIBRARIES = [["photos"], ["words", "photos"], ["empty"]]
@@ -231,6 +253,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
         index(client, folder / "pictures")
         upload(client, "photos", {"cyan.png": png("cyan"), "more.zip": zipped({"copy.png": png("white")})})
         ask(client, "POST", "items/photos:1/tags", json={"tags": ["sea", "people/anna"]})
+        ask(client, "POST", "libraries/photos/concepts/warm", json={"yes": ["photos:1"], "no": ["photos:2"]})
     return folder
 
 
@@ -340,7 +363,7 @@ def test_keys_are_wanted_as_documented(tmp_path: Path) -> None:
         assert {} in client.get("/openapi.json").json()["paths"]["/v1/search"]["post"]["security"]
         keys = {scope: Keys(tmp_path / "keys.json").add(scope, scope) for scope in ("read", "write", "admin")}  # type: ignore[arg-type]
         for path, found in client.get("/openapi.json").json()["paths"].items():
-            url = path.format(name="photos", file="a.png", item="photos:77", identity="none")
+            url = path.format(name="photos", file="a.png", item="photos:77", identity="none", concept="none")
             for method, operation in found.items():
                 statuses = {
                     scope: client.request(method, url, headers={"x-api-key": key}).status_code

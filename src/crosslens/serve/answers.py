@@ -126,7 +126,7 @@ class Suggestion(Answer):
     """What may stand in a query."""
 
     text: str
-    kind: Literal["filter", "value", "tag", "camera", "extension", "year"]
+    kind: Literal["filter", "value", "tag", "concept", "camera", "extension", "year"]
 
 
 class Completions(Answer):

@@ -22,7 +22,7 @@ from crosslens.serve.jobs import Jobs
 from crosslens.serve.metrics import Metrics
 from crosslens.serve.openapi import App
 from crosslens.serve.resuming import left_over, pick_up
-from crosslens.serve.routes import items, jobs, libraries, models, page, search, system
+from crosslens.serve.routes import concepts, items, jobs, libraries, models, page, search, system
 from crosslens.serve.service import Service
 from crosslens.serve.shelf import Shelf
 from crosslens.serve.thumbnails import Thumbnails
@@ -55,7 +55,7 @@ def create_app(config: ServeConfig, matcher: Matcher) -> FastAPI:
         docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=_lifespan, telemetry=_NO_TELEMETRY
     )
     app.state.service = service
-    for part in (system, models, search, libraries, items, jobs, page):
+    for part in (system, models, search, libraries, concepts, items, jobs, page):
         app.include_router(part.router)
     app.router.routes.append(page.assets())
     handle_problems(app, service)

@@ -12,6 +12,7 @@ from crosslens.conditions import quoted_if_needed
 from crosslens.search.values import CONDITIONS, WITHOUT_VALUE
 from crosslens.serve.book import Book
 from crosslens.store.catalog import Catalog
+from crosslens.store.concepts import concept_rows
 from crosslens.store.details import cameras, endings, years
 from crosslens.store.words import tag_counts
 
@@ -31,7 +32,7 @@ _Read: TypeAlias = Callable[[Catalog], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What may stand in place of what is typed. kind: filter, value, tag, camera, extension or year."""
+    """What may stand in place of what is typed. kind: as in `answers`."""
 
     text: str
     kind: str
@@ -59,7 +60,7 @@ class Completer:
         kind, values = self._values(name, books)
         wanted = value.strip('"').casefold()
         fitting = [one for one in values if one.casefold().startswith(wanted)]
-        # In tags and names of cameras what is looked for may stand further on.
+        # In tags and names what is looked for may stand further on.
         fitting += [one for one in values if one not in fitting and wanted and wanted in one.casefold()]
         return begin, [Suggestion(f"{away}{name}:{quoted_if_needed(one)}", kind) for one in fitting[:MOST]]
 
@@ -72,6 +73,7 @@ class Completer:
             "tag": ("tag", lambda catalog: list(tag_counts(catalog))),
             "camera": ("camera", cameras),
             "ext": ("extension", endings),
+            "concept": ("concept", lambda catalog: [row.name for row in concept_rows(catalog)]),
         }
         if name not in kinds:
             return "value", []

@@ -17,12 +17,13 @@ import numpy as np
 from crosslens.encode import Job, vector_of
 from crosslens.models.spec import ImageSpec
 from crosslens.preprocess import preprocess
-from crosslens.querying import Asked
+from crosslens.querying import Asked, ranked_by_concepts
 from crosslens.search.language import Phrase
 from crosslens.search.query import Term, weigh
 from crosslens.serve.engine import Engine
 from crosslens.store import filters
 from crosslens.store.vectors import covariance_of
+from crosslens.teach.filtering import concept_filters
 from crosslens.types import Float32, Modality, UInt8
 from crosslens.view import View
 from crosslens.wording import worded
@@ -83,7 +84,10 @@ def explain(views: Sequence[View], asked: Asked, names: Sequence[str], item: tup
     texts = [phrase.text for phrase in phrases]
     vectors = engine.embed_texts(worded(texts, engine.spec)) if texts else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
-    terms += asked.more
+    ranked = ranked_by_concepts(views, asked)
+    wanted = [str(one) for one in concept_filters(asked.query) if not one.negated]
+    names = [*names, *wanted] if ranked is not asked else names
+    terms += ranked.more
     rows = view._existing().items([number])  # none, where it was removed in between
     kind: Modality = "text" if rows and rows[0].text is not None else "image"
     holding = [one for one in views if one._existing().holds(kind)] or [view]

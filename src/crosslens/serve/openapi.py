@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from starlette.responses import JSONResponse, Response
 
 from crosslens import __version__
-from crosslens.serve import answers, modelanswers, schemas
+from crosslens.serve import answers, conceptanswers, modelanswers, schemas
 from crosslens.serve.access import Scope
 from crosslens.serve.guard import scope
 from crosslens.serve.problems import MEDIA_TYPE
@@ -43,6 +43,7 @@ _TAGS = [
     {"name": "search", "description": "Searching, saying why, and completing queries"},
     {"name": "libraries", "description": "What libraries hold, and putting something into them"},
     {"name": "items", "description": "One picture or text: facts, the file, tags"},
+    {"name": "concepts", "description": "What a library learns from a few examples"},
     {"name": "jobs", "description": "What takes long, told as it happens"},
     {"name": "model", "description": "Embeddings, and what a model says of pictures and texts"},
     {"name": "service", "description": "How the service itself fares"},
@@ -174,7 +175,7 @@ class _Plain(GenerateJsonSchema):
 def _schemas() -> dict[str, Any]:
     models = [
         model
-        for module in (answers, modelanswers, schemas)
+        for module in (answers, conceptanswers, modelanswers, schemas)
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__
     ]

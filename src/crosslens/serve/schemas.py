@@ -142,6 +142,26 @@ class Tags(Request):
     tags: Annotated[list[str], Field(min_length=1, max_length=100)]
 
 
+_Marked = Annotated[list[_Name], Field(max_length=5000, description="Items: photos:12")]
+
+
+class Lesson(Request):
+    """Marks for a concept, which join those of before; none: it is taught anew from those that it has."""
+
+    yes: _Marked = []
+    no: _Marked = []
+    unmark: _Marked = []
+    threshold: Annotated[
+        float | None, Field(gt=0, lt=1, description="Score from which on an item fits; null: as it was")
+    ] = None
+
+
+class GiveTag(Request):
+    """The tag to give; null: the concept's name."""
+
+    tag: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
 class Similarity(Request):
     """Everything against everything."""
 
