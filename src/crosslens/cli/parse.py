@@ -18,6 +18,8 @@ from crosslens.cli import (
     call,
     common,
     compare,
+    comparing,
+    evaluating,
     migrating,
     models,
     searching,
@@ -56,6 +58,8 @@ DecodeOption = Annotated[str, typer.Option(help="JPEGs: auto, fast, or exact for
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another device.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
+app.add_typer(evaluating.app)
+app.command("compare")(comparing.compare_)
 app.command()(tidy.duplicates)
 app.command("watch")(watching.watch_)
 tagging.register(app)

@@ -33,8 +33,10 @@ class ProgressLines:
 
     def update(self, progress: Progress) -> None:
         """Take note, and print now and then."""
-        self.last = progress
         now = time.monotonic()
+        if self.last is not None and progress.done < self.last.done:  # the next of several runs
+            self._started = now
+        self.last = progress
         if progress.done == 0 or now - self._printed < _PLAIN_PROGRESS_SECONDS:
             return
         self._printed = now
@@ -81,7 +83,7 @@ class ProgressBar:
 
     def update(self, progress: Progress) -> None:
         """Move the bar."""
-        if self.last is None:
+        if self.last is None or progress.done < self.last.done:  # the first, or the next of several runs
             self._started = time.monotonic()
         self.last = progress
         rate = progress.done / max(time.monotonic() - self._started, 1e-9)

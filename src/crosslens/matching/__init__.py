@@ -3,7 +3,8 @@
 In: a data set of pictures with captions, classes or labels (`load_pairs`, `load_classes`), and a `Matcher`;
 or plain arrays of vectors and the rows that belong together (`retrieval_metrics`, `classification_metrics`,
 `pair_metrics`).
-Out: figures with 95 % intervals, what became of every query, and calibrations of match probabilities.
+Out: figures with 95 % intervals, what became of every query, calibrations of match probabilities, and several
+models side by side (`compare_models`).
 Must not know: libraries and how they are searched, the service, the terminal. Nothing here prints.
 """
 
@@ -13,6 +14,7 @@ from crosslens.matching.classification import (
     classification_metrics,
     evaluate_classification,
 )
+from crosslens.matching.comparing import Comparison, compare_models
 from crosslens.matching.datasets import Pairs
 from crosslens.matching.intervals import Estimate
 from crosslens.matching.pairs import (
@@ -31,6 +33,7 @@ from crosslens.matching.retrieval import Retrieval, evaluate_retrieval, retrieva
 __all__ = [
     "Calibration",
     "Classification",
+    "Comparison",
     "Estimate",
     "LabelledImages",
     "PairFigures",
@@ -39,6 +42,7 @@ __all__ = [
     "Retrieval",
     "calibrate_pairs",
     "classification_metrics",
+    "compare_models",
     "evaluate_classification",
     "evaluate_pairs",
     "evaluate_retrieval",
