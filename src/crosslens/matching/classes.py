@@ -51,9 +51,10 @@ def load_classes(
     called = dict(names or {})
     if split is not None and os.path.isdir(os.path.join(path, split)):
         path = os.path.join(path, split)
-    found = _in_folders(path) if os.path.isdir(path) else []
+    found, words = _in_folders(path) if os.path.isdir(path) else [], list[str]()
     if not found:
         selection = Selection.of(image_column, class_column, split, where, images)
+        words = selection.words
         found = [
             (row.picture, row.picture if isinstance(row.picture, str) else row.where, str(row.value))
             for row in picture_rows(files_of(path), selection, CLASS_COLUMNS, "class")
@@ -65,7 +66,7 @@ def load_classes(
         raise InputError(f"{path} holds pictures of one class only", remedy)
     row_of = {name: row for row, name in enumerate(classes)}
     labels = np.array([row_of[label_of[value]] for _, _, value in found], dtype=np.int64)
-    name = os.path.basename(os.path.normpath(path))
+    name = ", ".join([os.path.basename(os.path.abspath(path)), *words])
     return LabelledImages(
         name, tuple(image for image, _, _ in found), tuple(id_ for _, id_, _ in found), classes, labels
     )

@@ -159,6 +159,9 @@ def calibrate_pairs(report: PairReport, method: Method = "platt") -> Calibration
     half = np.random.default_rng(_SEED).permutation(int(groups.max()) + 1)[groups] % 2 == 0
     after = np.empty(len(labels))
     for fitted, held in ((half, ~half), (~half, half)):
+        if len(np.unique(labels[fitted])) < 2:
+            problem = f"{len(labels)} pairs are too few: no half can be held out"
+            raise InputError(problem, "Add pairs, a hundred or more of either kind")
         match = fit_match(report.cosines[fitted], labels[fitted], method)
         after[held] = apply_match(match, report.cosines[held])
     match = fit_match(report.cosines, labels, method)

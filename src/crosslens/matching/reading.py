@@ -50,7 +50,7 @@ def load_pairs(
     if not os.path.exists(path):
         raise InputError(f"{path}: there is no such file or folder", "Check the spelling")
     selection = Selection.of(image_column, text_column, split, where, images)
-    builder = Builder(", ".join([os.path.basename(os.path.normpath(path)), *selection.words]))
+    builder = Builder(", ".join([os.path.basename(os.path.abspath(path)), *selection.words]))
     files = files_of(path)
     if files[0].lower().endswith(".json"):
         _add_json(builder, files[0], selection)
