@@ -18,8 +18,8 @@ from crosslens.types import Float32
 
 Ties = Literal["worst", "trec_eval"]
 
-# Scores in memory at a time, in numbers: 64 MB of float32.
-_SCORES = 1 << 24
+# Scores in memory at a time, in numbers: 16 MB of float32, little beside any model.
+_SCORES = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
