@@ -103,6 +103,9 @@ export async function what_flies_by_is_not_waited_for({ open }) {
   // Both by the page's events, which keep their order: a route may be told of a request after its end.
   page.on("request", (request) => request.url().includes("/thumbnail") && asked.add(idOf(request)));
   page.on("requestfailed", (request) => asked.delete(idOf(request)));
+  // On a slow machine, where tiles are gone before the browser has painted them.
+  const slow = await page.context().newCDPSession(page);
+  await slow.send("Emulation.setCPUThrottlingRate", { rate: 10 });
   await search(page, "many");
   await until(() => asked.has("12"), (seen) => seen, "the first pictures");
   for (let turn = 0; turn < 4; turn++) {

@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { connection, itemPath, send } from "../api/client";
 import { useStore } from "../state/store";
 
@@ -89,8 +89,9 @@ export function Thumb({ path, alt, class: kind = "" }: Props) {
   const address = useAddress(path);
   const [state, setState] = useState<"" | "there" | "failed">(path && shown.has(path) ? "there" : "");
   const image = useRef<HTMLImageElement>(null);
-  // A browser would fetch it all the same, and what is in sight would wait for what has flown by.
-  useEffect(() => {
+  // A browser would fetch it all the same, and what is in sight would wait for what has flown by. Not as an effect
+  // after painting: what has gone again by then would never be given up.
+  useLayoutEffect(() => {
     const { current: now } = image;
     return () => void (now && !now.complete && now.removeAttribute("src"));
   }, []);
