@@ -2,9 +2,13 @@
 
 Needs the evaluation pictures (a folder with images/ and captions.tsv: file, caption):
 
-    python benchmarks/recall.py [--data ../shared/eval/flickr8k-test] [--model starter]
+    python benchmarks/recall.py [--data ../shared/eval/flickr8k-test] [--parquet FOLDER] [--model starter]
 
-Rank of a caption's picture = 1 + number of pictures with a strictly greater score.
+Where --parquet is there (pictures with captions, source and split), the pictures of its split `val` too, in
+Python: those of Flickr8k (600, everyday photographs) and all (900), each set searched alone.
+
+Rank of a caption's picture = 1 + number of pictures with a strictly greater score; intervals of 95 % by
+bootstrap over pictures, whose captions are drawn together.
 """
 
 from __future__ import annotations
@@ -22,9 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from crosslens import Library, Matcher
+from crosslens.matching.intervals import Estimate, estimates
+from sets import PARQUET, TEST, Held, validation
 
-ROOT = Path(__file__).parent.parent
-DATA = ROOT.parent / "shared" / "eval" / "flickr8k-test"
+DATA = TEST
 KS = (1, 5, 10)
 
 
@@ -62,6 +67,15 @@ def by_matcher(model: str, data: Path, captions: list[tuple[str, str]]) -> tuple
     return to_image.tolist(), to_text.tolist()
 
 
+def held_out(matcher: Matcher, held: Held) -> dict[str, Estimate]:
+    """Recall text → image, in percent, by "R@k"."""
+    pairs = held.pairs
+    scores = matcher.embed_texts(pairs.texts) @ matcher.embed_images(pairs.images).T
+    own = scores[np.arange(len(scores)), pairs.text_to_image]
+    ranks = 1 + (scores > own[:, None]).sum(axis=1)
+    return estimates({f"R@{k}": 100.0 * (ranks <= k) for k in KS}, {}, pairs.text_to_image)
+
+
 def by_library(folder: Path, captions: list[tuple[str, str]]) -> list[int]:
     """Ranks through Library.search_many."""
     with Library.open(folder) as library:
@@ -90,6 +104,7 @@ def by_command(folder: Path, captions: list[tuple[str, str]]) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--parquet", type=Path, default=PARQUET)
     parser.add_argument("--model", default="starter")
     arguments = parser.parse_args()
     if not (arguments.data / "captions.tsv").is_file():
@@ -114,6 +129,11 @@ def main() -> None:
     for name, recalls in rows.items():
         print(f"{name:<28}" + "".join(f"{recall:>8.2f}" for recall in recalls))
     print(f"median rank text → image: {statistics.median(to_image):.0f}")
+    for source in ("flickr8k", None) if arguments.parquet.is_dir() else ():
+        held = validation(source, arguments.parquet)
+        print(f"\n{held.name}: {len(held.pairs.images):,} pictures, {len(held.pairs.texts):,} captions")
+        for name, found in held_out(Matcher(arguments.model), held).items():
+            print(f"{name:<28}{found.value:>8.2f}  ({found.low:.2f} to {found.high:.2f})")
 
 
 if __name__ == "__main__":
