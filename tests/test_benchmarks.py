@@ -46,7 +46,7 @@ def test_pictures_are_labelled_by_row_name_or_folder(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     pictures, labels = labelled(tmp_path, classes)
     assert len(pictures) == 3
-    assert [classes[row] for row in labels] == ["tiger shark", "golden retriever", "tennis ball"]
+    assert [classes[row] for row in labels] == ["tiger shark", "Golden Retriever", "tennis ball"]
 
 
 def test_a_bar_is_met_from_its_own_side() -> None:
