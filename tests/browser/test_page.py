@@ -42,6 +42,8 @@ Look = Callable[..., None]
         "staying/coming_back_finds_what_one_left",
         "staying/closing_a_picture_is_the_way_back",
         "staying/what_is_new_is_told",
+        "teach/marks_change_the_list_and_are_saved_as_a_tag",
+        "teach/taught_by_a_selection_and_by_keys",
         "workbench/labels_pairs_and_matrix",
         "workbench/the_map",
         "looks/dark_and_light",

@@ -58,6 +58,17 @@ const cosines = (rows, columns, least) => Array.from({ length: rows }, (_, row) 
 
 const heat = () => ({ box: [0, 0, 1, 1], rows: 7, columns: 7, values: Array.from({ length: 49 }, (_, at) => Math.exp(-(((at % 7) - 2.5) ** 2 + (Math.floor(at / 7) - 3.5) ** 2) / 5)) });
 
+// Concepts that were taught since the start, by library and name: marks alone, no learning.
+const taught = new Map();
+const lesson = (library, name) => taught.get(`${library} ${name.toLowerCase()}`);
+const rate = (of) => (of < 5 ? null : { wrong: 1, of, rate: 1 / of, low: 0.02, high: 0.4 });
+const conceptOf = ({ library, name, marks, threshold }) => {
+  const those = (how) => [...marks].filter(([, one]) => one === how).map(([item]) => item);
+  const [yes, no] = [those("yes"), those("no")];
+  return { name, library, kind: "image", yes: yes.length, no: no.length, presumed: 200, threshold, missed: rate(yes.length), false_alarms: rate(no.length), taught: "2024-06-20T18:00:00Z", current: true, tags: [], marked_yes: yes, marked_no: no };
+};
+const planOf = (tag, given) => ({ tag, fits: 214, items: 12_400, new: given ? 0 : 198, gone: 3, given });
+
 const ROUTES = [
   ["GET", /^\/v1\/session$/, (_, response) => json(response, { version: "0.1.0", keys: !!process.env.KEY, scope: "admin", model: "ViT-B-32 (openai)" })],
   ["GET", /^\/v1\/libraries$/, (_, response) => json(response, { libraries })],
@@ -77,6 +88,20 @@ const ROUTES = [
   }],
   ["GET", /^\/v1\/libraries\/([^/]+)\/map$/, (_, response, name) => json(response, points(name))],
   ["GET", /^\/v1\/libraries\/([^/]+)\/duplicates$/, (_, response, name) => json(response, { total: 3, clusters: [1, 2, 3].map((group) => ({ kind: "same", reason: "the same file", freed: 2e6, items: [0, 1, 2].slice(0, 2 + (group % 2)).map((copy) => ({ ...item(name, group * 40), item: `${name}:${group * 40}`, path: `/home/me/Pictures/copy ${copy}/a long way down/IMG.jpg` })) })) })],
+  ["GET", /^\/v1\/libraries\/([^/]+)\/concepts$/, (_, response, library) => json(response, { concepts: [...taught.values()].filter((one) => one.library === library).map(conceptOf) })],
+  ["GET", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)$/, (_, response, library, name) => (lesson(library, name) ? json(response, conceptOf(lesson(library, name))) : problem(response, 404, "concept_not_found", "There is no such concept", ""))],
+  ["POST", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)$/, async (request, response, library, name) => {
+    const { yes = [], no = [], unmark = [], threshold = 0.5 } = await body(request);
+    const one = lesson(library, name) ?? { library, name, marks: new Map(), threshold };
+    for (const [items, how] of [[yes, "yes"], [no, "no"]]) for (const item of items) one.marks.set(item, how);
+    for (const item of unmark) one.marks.delete(item);
+    taught.set(`${library} ${name.toLowerCase()}`, { ...one, threshold });
+    json(response, conceptOf(lesson(library, name)));
+  }],
+  ["DELETE", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)$/, (_, response, library, name) => (taught.delete(`${library} ${name.toLowerCase()}`), json(response, { forgotten: name }))],
+  ["GET", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)\/suggestions$/, (_, response, library, name) => json(response, { suggestions: Array.from({ length: 8 }, (_, at) => ({ item: item(library, 900 + at + 8 * lesson(library, name).marks.size), score: 0.45 + at / 80 })) })],
+  ["GET", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)\/tag$/, (request, response, _, name) => json(response, planOf(new URL(request.url, "http://x").searchParams.get("tag") ?? name, false))],
+  ["POST", /^\/v1\/libraries\/([^/]+)\/concepts\/([^/]+)\/tag$/, async (request, response, _, name) => json(response, planOf((await body(request)).tag ?? name, true))],
   ["GET", /^\/v1\/jobs$/, (_, response) => json(response, { jobs: [...jobs.values()] })],
   ["GET", /^\/v1\/jobs\/([^/]+)\/events$/, (_, response, id) => events(response, id)],
   ["GET", /^\/v1\/jobs\/([^/]+)$/, (_, response, id) => json(response, jobs.get(id))],

@@ -7,6 +7,7 @@ import { SearchView } from "./search/view";
 import { place } from "./state/place";
 import { service } from "./state/session";
 import { useStore } from "./state/store";
+import { StartTeaching } from "./teach/start";
 import { DropAnywhere } from "./ui/dropping";
 import { Footer, Header } from "./ui/header";
 import { Help, help } from "./ui/help";
@@ -42,6 +43,7 @@ export function App() {
       <SelectionBar />
       {isIn && <DropAnywhere />}
       {isIn && item && <Lightbox item={item} />}
+      {isIn && <StartTeaching />}
       {isHelp && <Help />}
       {keyWanted && <KeyDialog />}
       <Said />

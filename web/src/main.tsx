@@ -7,6 +7,7 @@ import { help } from "./ui/help";
 import "./styles/base.css";
 import "./styles/top.css";
 import "./styles/grid.css";
+import "./styles/teach.css";
 import "./styles/lightbox.css";
 import "./styles/pages.css";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { apply, complete, merged } from "../src/query/complete";
 import { hasTerms, isPlain, join, lift, split, spoken, wantsSomething, weightOf, withItem, withWeight } from "../src/query/edit";
-import { parse } from "../src/query/parse";
+import { conceptQuery, parse } from "../src/query/parse";
 
 const kinds = (text: string) => parse(text).map((part) => `${part.kind} ${part.value}`);
 
@@ -31,6 +31,21 @@ describe("a query", () => {
 
   it("keeps quotes and backslashes within quotes", () => {
     expect(parse('path:"a \\"b\\" \\\\c/*"').at(0)!.value).toBe('a "b" \\c/*');
+  });
+});
+
+describe("a concept", () => {
+  it("is looked for, and so its results have scores", () => {
+    expect(hasTerms("concept:dog")).toBe(true);
+    expect(hasTerms("-concept:dog")).toBe(false);
+    expect(hasTerms("tag:dog")).toBe(false);
+    expect(isPlain("snow concept:dog")).toBe(true);
+  });
+
+  it("stands in quotes where its name needs them, and is read again", () => {
+    for (const name of ["dog", "my dog", 'a "b" \\c']) {
+      expect(parse(conceptQuery(name))).toMatchObject([{ kind: "filter", name: "concept", value: name, whole: true }]);
+    }
   });
 });
 

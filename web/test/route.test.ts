@@ -4,7 +4,7 @@ import { HOME, readRoute, writeRoute, type Route } from "../src/state/route";
 describe("an address", () => {
   const far: Route = {
     view: "search", name: "", query: 'dogs & cats -"wet fur" ~photos:3', libraries: ["a b", "c,d"], arrange: "month",
-    best: 50, relevant: true, pictures: ["x-1", "x-2"], item: "a b:12",
+    best: 50, relevant: true, pictures: ["x-1", "x-2"], teach: "my dog", item: "a b:12",
   };
 
   it("holds all of a place", () => {

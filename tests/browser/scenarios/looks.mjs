@@ -17,7 +17,7 @@ export async function dark_and_light({ open }) {
   assert.ok(isDark(await ground(light)));
 }
 
-const VIEWS = ["#/search", "#/search?q=red", "#/search?arrange=day", "#/libraries", "#/libraries/colours", "#/workbench/labels", "#/workbench/pairs", "#/workbench/matrix", "#/workbench/map"];
+const VIEWS = ["#/search", "#/search?q=red", "#/search?q=red&teach=seen", "#/search?arrange=day", "#/libraries", "#/libraries/colours", "#/workbench/labels", "#/workbench/pairs", "#/workbench/matrix", "#/workbench/map"];
 
 export async function a_phone({ open, address }) {
   const page = await open("", { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 });
@@ -90,6 +90,20 @@ export async function no_finding_of_axe({ open, address, axe, pictures }) {
     await page.keyboard.press("?");
     await check("help");
     await page.keyboard.press("Escape");
+    await page.click("[aria-label='Teach a concept']");
+    await check("what is to be taught");
+    await page.fill("dialog input", `seen ${colorScheme}`);
+    await page.keyboard.press("Enter");
+    await page.locator(".mark.yes").first().click();
+    await page.locator(".teach-next li").first().waitFor();
+    await page.locator(".mark.no").nth(1).click();
+    await page.waitForTimeout(600);
+    await check("what is taught");
+    await page.click("text=Save as a tag");
+    await page.locator("dialog [role=status]").waitFor();
+    await check("a tag to be saved");
+    await page.keyboard.press("Escape");
+    await page.click("[aria-label='Stop teaching']");
     await tile(page, 0).focus();
     await page.keyboard.press("x");
     await page.locator(".tile-more").first().click();

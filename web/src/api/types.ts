@@ -160,6 +160,49 @@ export interface MapAnswer {
   total: number;
 }
 
+/** Errors among marked items, each judged without itself; low, high: 95 % interval. */
+export interface ErrorRate {
+  wrong: number;
+  of: number;
+  rate: number;
+  low: number;
+  high: number;
+}
+
+/** What a library was taught by examples. current: whether it is for the model that the library has now. */
+export interface Concept {
+  name: string;
+  library: string;
+  kind: "image" | "text";
+  yes: number;
+  no: number;
+  presumed: number;
+  threshold: number;
+  missed: ErrorRate | null;
+  false_alarms: ErrorRate | null;
+  taught: string;
+  current: boolean;
+  tags: TagCount[];
+  /** Items; lists leave them out. */
+  marked_yes?: string[];
+  marked_no?: string[];
+}
+
+export interface ConceptSuggestion {
+  item: Hit;
+  score: number;
+}
+
+/** What giving a tag does, in items; gone: they have it from the concept, and fit no more. */
+export interface ConceptTag {
+  tag: string;
+  fits: number;
+  items: number;
+  new: number;
+  gone: number;
+  given: boolean;
+}
+
 /** freed: bytes that would be, if one was kept. */
 export interface Duplicates {
   clusters: { kind: string; reason: string; freed: number; items: Hit[] }[];

@@ -4,6 +4,7 @@ import { selection, chooseAll, chooseTo, toggle } from "../state/selection";
 import { ROW_HEIGHTS, settings } from "../state/settings";
 import { useStore } from "../state/store";
 import { likeActions, openItem } from "../search/actions";
+import { markedByKey } from "../teach/marks";
 import { shownGrid } from "./focus";
 import { move } from "./move";
 import { Now } from "./now";
@@ -146,6 +147,7 @@ function acted(event: KeyboardEvent, hits: readonly Hit[], at: number): boolean 
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (event.key === "Enter" && isTile) return openItem(hit), true;
   if (event.key === "x" || (event.key === " " && isTile)) return toggle(hits, at), true;
+  if (markedByKey(event.key, hit)) return true;
   const like = likeActions(hit).find((one) => one.key === event.key);
   like?.act();
   return like !== undefined;

@@ -2,6 +2,7 @@ import type { Hit } from "../api/types";
 import { percent, score } from "../format";
 import { menuFor, openItem } from "../search/actions";
 import { chooseTo, selection, toggle } from "../state/selection";
+import { Marks } from "../teach/marks";
 import { Icon } from "../ui/icon";
 import { openMenu } from "../ui/menu";
 import { Thumb, thumbPath } from "../ui/thumb";
@@ -55,6 +56,7 @@ export function Tile({ hit, hits, index, width, height, indent, isChosen, isCurr
         onClick={(event) => openMenu(event.currentTarget, `Actions for ${hit.name}`, menuFor(hit))}>
         <Icon name="more" />
       </button>
+      <Marks hit={hit} stop={stop} />
       {!hit.online && <span class="tile-offline">offline</span>}
     </div>
   );

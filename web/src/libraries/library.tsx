@@ -7,6 +7,7 @@ import { may, service, useReturn } from "../state/session";
 import { useStore } from "../state/store";
 import { Trouble } from "../ui/trouble";
 import { Add } from "./add";
+import { Concepts } from "./concepts";
 import { Duplicates } from "./duplicates";
 import { Tags } from "./tags";
 import { Works } from "./works";
@@ -35,6 +36,7 @@ export function LibraryPage({ name }: { name: string }) {
       {facts && !facts.writable && <p class="soft">This library can only be read.</p>}
       {may("write") && facts?.writable && <Add name={name} />}
       <Works name={name} />
+      {facts && <Concepts name={name} />}
       {facts && <Tags name={name} generation={facts.generation} />}
       {facts && picturesOf(facts) > 0 && <Duplicates name={name} />}
     </div>

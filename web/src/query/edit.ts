@@ -56,8 +56,9 @@ export function withItem(query: string, item: string, liking: Liking): string {
 /** Whether something is wanted, and not only something else pushed away. */
 export const wantsSomething = (query: string): boolean => parse(query).some((part) => part.kind !== "filter" && !part.away);
 
-/** Whether something is looked for, so that results have scores; filters alone only list. */
-export const hasTerms = (query: string): boolean => parse(query).some((part) => part.kind !== "filter");
+/** Whether something is looked for, so that results have scores; filters alone only list, but for concepts. */
+export const hasTerms = (query: string): boolean =>
+  parse(query).some((part) => part.kind !== "filter" || (part.name === "concept" && !part.away));
 
 export const hasFilters = (query: string): boolean => parse(query).some((part) => part.kind === "filter");
 

@@ -14,6 +14,7 @@ export const FILTERS: Readonly<Record<string, string>> = {
   width: "in pixels: >=1920",
   height: "in pixels: 800..1200",
   kind: "image or text",
+  concept: "what it holds for, taught by examples",
   relevant: "only what is probably meant",
 };
 
@@ -101,3 +102,7 @@ function readWord(text: string, start: number): { value: string; end: number; wh
   }
   return { value, end: at, whole: true };
 }
+
+/** A concept as a filter of the query language. */
+export const conceptQuery = (name: string): string =>
+  /[\s"]/.test(name) ? `concept:"${name.replace(/["\\]/g, "\\$&")}"` : `concept:${name}`;

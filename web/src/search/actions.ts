@@ -3,6 +3,8 @@ import { wantsSomething, withItem, type Liking } from "../query/edit";
 import { attachments } from "../state/attachments";
 import { go, place } from "../state/place";
 import { selection, toggle } from "../state/selection";
+import { may } from "../state/session";
+import { startTeaching } from "../teach/start";
 import { announce, copy, note } from "../ui/said";
 import type { Choice } from "../ui/menu";
 import { addHits } from "../workbench/pictures";
@@ -44,6 +46,7 @@ export const menuFor = (hit: Hit): Choice[] => [
   ...likeActions(hit),
   { text: "Open", icon: "image", key: "Enter", act: () => openItem(hit) },
   { text: selection.get().chosen.has(hit.item) ? "Do not select" : "Select", icon: "check", key: "x", act: () => toggle([hit], 0) },
+  ...(may("write") ? [{ text: "Teach by this", icon: "teach" as const, act: () => startTeaching([hit]) }] : []),
   { text: "Copy path", icon: "copy", act: () => void copy(hit.path, "Path") },
   ...(hit.kind === "image" && hit.online ? [{ text: "Download", icon: "download" as const, act: () => void download(hit) }] : []),
   ...(hit.kind === "image" ? [{ text: "Try labels on it", icon: "bench" as const, act: () => toBench([hit], "labels") }] : []),

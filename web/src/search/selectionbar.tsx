@@ -3,7 +3,9 @@ import { count } from "../format";
 import { place } from "../state/place";
 import { results } from "../state/results";
 import { chooseAll, clearSelection, exportAs, selection } from "../state/selection";
+import { may } from "../state/session";
 import { useStore } from "../state/store";
+import { startTeaching } from "../teach/start";
 import { Icon } from "../ui/icon";
 import { openMenu, type Choice } from "../ui/menu";
 import { copy } from "../ui/said";
@@ -24,6 +26,7 @@ export function SelectionBar() {
       {isMore && <button class="quiet" onClick={() => chooseAll(hits)}>Select all {count(hits.length)}</button>}
       <span class="selection-acts">
         {all.length <= MOST_ALIKE && <button aria-label="More like these" title="More like these" onClick={() => likeAll(all)}><Icon name="plus" /><span>Like these</span></button>}
+        {may("write") && <button aria-label="Teach by these" title="Teach a concept by them" onClick={() => startTeaching(all)}><Icon name="teach" /><span>Teach</span></button>}
         <button aria-label="Compare them" title="A matrix of how alike they are" onClick={() => toBench(all, "matrix")}><Icon name="bench" /><span>Compare</span></button>
         <Download all={all} />
         <button aria-haspopup="menu" aria-label="Export" title="Export" onClick={(event) => openMenu(event.currentTarget, "Export", exportsOf(all))}><Icon name="export" /><span>Export</span></button>

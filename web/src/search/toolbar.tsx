@@ -7,9 +7,10 @@ import { hasFilters } from "../query/edit";
 import { go, place } from "../state/place";
 import { heldBy, isArranged, isJudged, isScored, results, searchAgain } from "../state/results";
 import type { Route } from "../state/route";
-import { service } from "../state/session";
+import { may, service } from "../state/session";
 import { ROW_HEIGHTS, settings } from "../state/settings";
 import { useStore } from "../state/store";
+import { startTeaching } from "../teach/start";
 import { Icon } from "../ui/icon";
 
 const ARRANGES: Record<Arrange, string> = {
@@ -25,6 +26,7 @@ export function Toolbar() {
     <div class="toolbar">
       <Found />
       <span class="spring" />
+      {!route.teach && may("write") && <button class="quiet" aria-label="Teach a concept" title="Teach a concept by marking pictures" onClick={() => startTeaching()}><Icon name="teach" /><span class="wide">Teach</span></button>}
       <LibraryChoice />
       {isJudged(route) && (route.relevant || (isKnown && !isArranged(route))) && (
         <label class="switch">

@@ -7,6 +7,7 @@ import { askedBy, heldBy, isArranged, isScored, MOST, rearrange, results, search
 import type { Route } from "../state/route";
 import { service, useReturn } from "../state/session";
 import { useStore } from "../state/store";
+import { TeachPanel } from "../teach/panel";
 import { announce } from "../ui/said";
 import { Trouble } from "../ui/trouble";
 import { NoLibrary, NothingFound, Waiting } from "./empty";
@@ -32,6 +33,7 @@ export function SearchView() {
     <>
       <h1 class="hidden">{title}</h1>
       {(hits.length > 0 || route.query || route.pictures.length > 0 || route.libraries.length > 0) && <Toolbar />}
+      {route.teach && <TeachPanel />}
       <section id="results" class={`results ${isNew && hits.length ? "stale" : ""}`} aria-busy={isNew}>
         {error && !hits.length && <Trouble error={error} query={route.query} retry={retry} />}
         {(!error || isLost) && !hits.length && (isNew || isLost ? <Waiting /> : <NothingFound route={route} />)}

@@ -95,6 +95,15 @@ export async function searchAgain(route: Route): Promise<void> {
   await searchMore(route);
 }
 
+/** The same again where one is, since what is searched has changed by what one did. */
+export async function refresh(route: Route): Promise<void> {
+  running?.abort();
+  running = new AbortController();
+  kept.clear();
+  results.set({ asked: askedBy(route), held: heldBy(route) });
+  await fetchPage(route, 0, running.signal);
+}
+
 /** The next page, when one scrolls near the end. */
 export async function searchMore(route: Route): Promise<void> {
   const { state, found, asked } = results.get();

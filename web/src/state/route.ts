@@ -15,6 +15,8 @@ export interface Route {
   relevant: boolean;
   /** Pictures of the query that were pasted or dropped, by their numbers in this visit. */
   pictures: string[];
+  /** The concept that is being taught; "" for none. */
+  teach: string;
   /** The item that is shown large. */
   item: string | null;
 }
@@ -23,7 +25,7 @@ const ARRANGES: readonly Arrange[] = ["score", "date", "day", "month", "year", "
 const VIEWS: readonly Route["view"][] = ["search", "libraries", "workbench"];
 
 export const HOME: Route = {
-  view: "search", name: "", query: "", libraries: [], arrange: "score", best: 0, relevant: false, pictures: [], item: null,
+  view: "search", name: "", query: "", libraries: [], arrange: "score", best: 0, relevant: false, pictures: [], teach: "", item: null,
 };
 
 export function readRoute(hash: string): Route {
@@ -40,6 +42,7 @@ export function readRoute(hash: string): Route {
     best: BESTS.find((one) => String(one) === given.get("best")) ?? 0,
     relevant: given.get("relevant") === "1",
     pictures: given.getAll("picture"),
+    teach: given.get("teach") ?? "",
     item: given.get("item"),
   };
 }
@@ -52,6 +55,7 @@ export function writeRoute(route: Route): string {
   if (route.best) given.set("best", String(route.best));
   if (route.relevant) given.set("relevant", "1");
   for (const picture of route.pictures) given.append("picture", picture);
+  if (route.teach) given.set("teach", route.teach);
   if (route.item) given.set("item", route.item);
   const search = given.toString();
   return `#/${route.view}${route.name ? `/${encodeURIComponent(route.name)}` : ""}${search ? `?${search}` : ""}`;

@@ -15,6 +15,7 @@ const KEYS: [string, string][] = [
   ["m", "More like this"],
   ["l", "Less like this"],
   ["w", "Without this"],
+  ["y n", "While something is taught: shows it, does not"],
   ["?", "This help"],
 ];
 
@@ -26,6 +27,7 @@ const WORDS: [string, string][] = [
   ["~photos:12", "like a picture of a library; paste or drop others"],
   ["after:2023-05 before:2024", "when it was taken"],
   ["tag:family has:place", "what is known of it"],
+  ["concept:rex", "what it holds for, taught by examples"],
   ["ext:heic size:>2mb width:>=1920", "the file"],
   ["near:48.85,2.35,5km", "where it was taken"],
   ["-ext:gif", "a dash before a filter turns it round"],

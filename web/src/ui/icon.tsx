@@ -25,6 +25,7 @@ const PATHS = {
   bench: "M5 19V10M10 19V5M15 19v-6M20 19V8",
   heat: "M4 4h16v16H4zM4 9.3h16M4 14.6h16M9.3 4v16M14.6 4v16",
   tag: "M4 4h8l8 8-8 8-8-8zM8.5 8.5h.01",
+  teach: "M2.5 9.5 12 5l9.5 4.5L12 14zM6.5 11.5v4.8c3 2.3 8 2.3 11 0v-4.8M21.5 9.5v5.5",
   swap: "M7 7h12l-3-3M17 17H5l3 3",
   fit: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
 } as const;
