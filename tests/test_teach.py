@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from crosslens import Library, Matcher, tagging
 from crosslens.cli.parse import main
-from crosslens.errors import InputError, QueryError
+from crosslens.errors import InputError, LibraryDamagedError, QueryError
 from crosslens.migrating import migrate
 from crosslens.querying import search
 from crosslens.store.schema import DATABASE
@@ -382,6 +382,18 @@ def test_a_concept_of_another_model_is_refused_until_it_is_taught_again(
         again = concepts.teach(library, "warm")  # from the examples that were kept
         assert (again.yes, again.no, again.current) == (1, 1, True)
         assert [Path(hit.path).name for hit in search(library, "concept:warm")] == before
+
+
+@pytest.mark.parametrize("blob", [b"", b"abc", b"\0" * 8, b"\xff" * 16])
+def test_weights_that_are_damaged_are_refused_until_it_is_taught_again(library: Library, blob: bytes) -> None:
+    concepts.teach(library, "red", yes=number(library, "red-0", "red-9"), no=number(library, "blue-2"))
+    with closing(sqlite3.connect(library.folder / DATABASE)) as database, database:
+        database.execute("UPDATE concepts SET weights = ?", (blob,))
+    for use in (lambda: search(library, "concept:red"), lambda: concepts.suggest(library, "red")):
+        with pytest.raises(LibraryDamagedError, match="the weights of the concept 'red' are damaged"):
+            use()
+    concepts.teach(library, "red")
+    assert len(search(library, "concept:red", k=100)) == REDS
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

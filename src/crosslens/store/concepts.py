@@ -198,7 +198,9 @@ _SELECT = f"SELECT {_COLUMNS}, {_MARKED.format(1)}, {_MARKED.format(0)} FROM con
 
 
 def _row(*values: Any) -> ConceptRow:
-    weights = np.frombuffer(values[3], "<f4")
+    weights = np.frombuffer(
+        values[3][: len(values[3]) // 4 * 4], "<f4"
+    )  # a damaged one is refused where it is used
     missed, alarms = (None if pair[0] is None else pair for pair in (values[7:9], values[9:11]))
     name, kind, model, _, bias, threshold, presumed = values[:7]
     return ConceptRow(name, kind, model, weights, bias, threshold, presumed, missed, alarms, *values[11:])

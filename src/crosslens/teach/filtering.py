@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from crosslens.conditions import Concept
-from crosslens.errors import QueryError
+from crosslens.errors import LibraryDamagedError, QueryError
 from crosslens.search.exact import rows_above
 from crosslens.search.language import Filter, Query
 from crosslens.search.query import Term
@@ -58,8 +58,7 @@ def concept_terms(libraries: Sequence[Holder], query: Query) -> tuple[Term, ...]
     """The concepts that a query wants as terms, to rank by: the unit normals of their heads."""
     wanted = [filter_ for filter_ in concept_filters(query) if not filter_.negated]
     rows = [_found(libraries, libraries[0], str(getattr(one.condition, "name", "")))[0] for one in wanted]
-    norms = [float(np.linalg.norm(row.weights)) for row in rows]
-    return tuple(Term(row.weights / norm, 1.0) for row, norm in zip(rows, norms, strict=True) if norm)
+    return tuple(Term(row.weights / max(float(np.linalg.norm(row.weights)), 1e-12), 1.0) for row in rows)
 
 
 def fitting_ids(library: Holder, row: ConceptRow, *, with_marks: bool = True) -> Int64:
@@ -78,12 +77,20 @@ def fitting_ids(library: Holder, row: ConceptRow, *, with_marks: bool = True) ->
 
 
 def check_usable(row: ConceptRow, library: Holder, kind: Modality | None = None) -> None:
-    """Raise QueryError for a concept of another model than the library's vectors, or of another kind."""
+    """Raise QueryError for a concept of another model than the library's vectors, or of another kind.
+
+    LibraryDamagedError for one whose weights are not whole.
+    """
     if row.model != library.record.identity:
         raise QueryError(
             f"the concept {row.name!r} was taught on vectors of another model ({row.model[:12]}), "
             f"not of {library.record.name!r}",
             f"Its examples are kept, teach it again from them: crosslens teach '{row.name}'",
+        )
+    if len(row.weights) != library.record.dimension or not np.isfinite(row.weights).all():
+        raise LibraryDamagedError(
+            f"library {library._existing().folder}: the weights of the concept {row.name!r} are damaged",
+            f"Teach it again from its marks: crosslens teach '{row.name}' --threshold {row.threshold:g}",
         )
     if kind is not None and kind != row.kind:
         raise QueryError(
