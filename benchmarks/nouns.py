@@ -29,7 +29,7 @@ from sets import Held, add_options, flickr8k_test, validation
 
 NOUNS = Path(__file__).with_name("nouns.txt")
 K = 10
-_WORD = re.compile(r"[a-z]+")
+WORD = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def asked_of(held: Held, nouns: Sequence[tuple[str, ...]]) -> Asked:
     place = {form: row for row, forms in enumerate(nouns) for form in forms}
     counts = np.zeros((len(nouns), len(pairs.images)), int)
     for text, picture in zip(pairs.texts, pairs.text_to_image, strict=True):
-        for row in {place[word] for word in _WORD.findall(text.lower()) if word in place}:
+        for row in {place[word] for word in WORD.findall(text.lower()) if word in place}:
             counts[row, picture] += 1
     right = counts >= need
     rows = np.flatnonzero(right.sum(axis=1) >= least)

@@ -16,6 +16,7 @@ import pytest
 from crosslens import BundleError, Matcher, UnknownModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import CATALOGUE, find_bundle
+from crosslens.models.spec import MatchSpec, RelevanceSpec
 from crosslens.towers.fake import FakeModel
 from crosslens.towers.openvino import OpenVinoModel
 
@@ -109,6 +110,30 @@ def test_facts_that_are_seldom_stated(folder: Path) -> None:
     edit(folder, "image/fill", 127)
     spec = load_bundle(folder).spec
     assert (spec.image.resize, spec.image.fill, spec.image.side) == ("longest_edge", 127, 96)
+
+
+RELEVANCE = {"middle": 2.0, "steepness": 1.5, "missed": 0.08, "false_alarms": 0.1, "measured_on": "here"}
+
+
+def test_what_was_fitted_to_a_model_is_read(folder: Path) -> None:
+    edit(folder, "match_names", {"a": 5, "b": -1, "calibrated": True, "fitted_on": "names"})
+    edit(folder, "relevance", RELEVANCE)
+    spec = load_bundle(folder).spec
+    assert spec.match_names == MatchSpec(5, -1, calibrated=True, fitted_on="names")
+    assert spec.relevance == RelevanceSpec(2.0, 1.5, 0.08, 0.1, "here")
+    assert spec.shows_relevance
+    edit(folder, "relevance", ABSENT)
+    assert not load_bundle(folder).spec.shows_relevance
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("missed", 1.1), ("false_alarms", -0.1), ("missed", None), ("steepness", 0), ("middle", "2")],
+)
+def test_what_relevance_cannot_be_is_refused(folder: Path, key: str, value: object) -> None:
+    edit(folder, "relevance", {**RELEVANCE, key: value})
+    with pytest.raises(BundleError, match=rf'"relevance\.{key}" must be'):
+        load_bundle(folder)
 
 
 def test_facts_at_their_default_leave_an_identity_as_it_was_before_there_were_any(folder: Path) -> None:

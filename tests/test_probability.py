@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from crosslens import Matcher
 from crosslens.errors import InputError, MissingExtraError, UncalibratedWarning
 from crosslens.models.spec import MatchSpec
-from crosslens.probability import default_match, fit_match, load_match, match_probability, save_match
+from crosslens.probability import (
+    default_match,
+    fit_match,
+    is_calibrated,
+    is_name,
+    load_match,
+    match_probability,
+    save_match,
+)
 from crosslens.towers.fake import FAKE_SPEC, FakeModel
 
 UNCALIBRATED = replace(FAKE_SPEC, match=None)
@@ -49,6 +57,45 @@ def test_a_model_without_a_fit_is_warned_of() -> None:
         p = match_probability([0.23], UNCALIBRATED)
     np.testing.assert_allclose(p, [[0.5, 0.5]])
     assert not default_match(UNCALIBRATED).calibrated
+
+
+@pytest.mark.parametrize("text", ["dog", "dogs", "Red cars", "a dog", "The guide dog.", "t-shirt", " été "])
+def test_one_or_two_words_are_a_name(text: str) -> None:
+    assert is_name(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["dogs at play", "a very large dog", "12", "dog?", "a", "", "一只狗", "two 4x4"]
+)
+def test_everything_else_is_a_caption(text: str) -> None:
+    assert not is_name(text)
+
+
+def test_names_of_things_have_a_fit_of_their_own() -> None:
+    names = MatchSpec(0, 2, calibrated=True, fitted_on="names")
+    spec, texts = replace(FAKE_SPEC, match_names=names), ["dog", "a dog in the snow", "two dogs"]
+    p = match_probability([0.5, 0.5, 0.5], spec, texts=texts)[:, 1]
+    assert p.tolist() == pytest.approx([1 / (1 + np.e**-2), 0.5, 1 / (1 + np.e**-2)])
+    assert match_probability([0.5], spec)[0, 1] == 0.5
+    # A fit to somebody's own pairs holds for all texts.
+    own = MatchSpec(0, 0, calibrated=True, fitted_on="own")
+    assert match_probability([0.9] * 3, spec, match=own, texts=texts)[:, 1].tolist() == [0.5] * 3
+    assert is_calibrated(spec, texts).all()
+
+
+def test_names_without_a_fit_are_warned_of_and_marked() -> None:
+    spec, texts = replace(FAKE_SPEC, match_names=None), ["dog", "a dog in the snow"]
+    with pytest.warns(UncalibratedWarning, match=r"names of things \(\"dog\"\) are a guess"):
+        p = match_probability([0.5, 0.5], spec, texts=texts)[:, 1]
+    assert p.tolist() == [0.5, 0.5]
+    assert is_calibrated(spec, texts).tolist() == [False, True]
+    assert not is_calibrated(UNCALIBRATED, texts[1:]).any()
+    assert match_probability([0.5], spec, texts=texts[1:])[0, 1] == 0.5  # and nothing is warned of
+
+
+def test_texts_are_as_many_as_cosines() -> None:
+    with pytest.raises(InputError, match="2 cosines and 1 texts"):
+        match_probability([0.1, 0.2], FAKE_SPEC, texts=["dog"])
 
 
 def test_the_extremes_do_not_overflow() -> None:

@@ -21,12 +21,13 @@ from crosslens.cli.parse import main
 from crosslens.conditions import Relevant
 from crosslens.errors import QueryError, TextError
 from crosslens.models.captions import PROBES
+from crosslens.models.spec import ModelSpec, RelevanceSpec
 from crosslens.models.unpictured import UNPICTURED
 from crosslens.querying import Asked, Page, find, read, search
-from crosslens.relevance import is_known
+from crosslens.relevance import is_known, showable
 from crosslens.search.language import Filter, Query, parse
-from crosslens.search.relevance import RELEVANT, TOP, Background, level, relevance
-from crosslens.towers.fake import FAKE_SPEC
+from crosslens.search.relevance import RELEVANT, TOP, Background, Presence, level, relevance
+from crosslens.towers.fake import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 from crosslens.wording import worded
 
@@ -48,10 +49,12 @@ def names(hits: list[Hit]) -> list[str]:
     return [Path(hit.path).stem for hit in hits]
 
 
-def numbers(scores: list[float], best: list[float], levels: list[float], centre: float = 0.0) -> Float32:
+def numbers(
+    scores: list[float], best: list[float], levels: list[float], centre: float = 0.0, size: int = 1000
+) -> Float32:
     """Relevance for a query along the first axis."""
     query, middle = np.eye(2, dtype=np.float32)[0], np.array([centre, 0], np.float32)
-    background = Background(np.array(levels, np.float32), middle)
+    background = Background(np.array(levels, np.float32), middle, size, usual=0.1)
     return relevance(np.array(scores, np.float32), np.array(best, np.float32), query, background)
 
 
@@ -86,6 +89,20 @@ def test_one_picture_that_nothing_is_like_is_relevant() -> None:
     [lone, next_one] = numbers([0.33, 0.22], [0.33, 0.22, 0.22, 0.22, 0.21], nothings, centre=0.18)
     assert lone > 0.9
     assert next_one < RELEVANT
+
+
+def test_neither_of_two_pictures_that_are_alike_is_nothing() -> None:
+    first, second = numbers([0.36, 0.31], [0.36, 0.31], [0.08, 0.12], centre=0.335, size=2)
+    assert first > second > RELEVANT
+    # Among a thousand like them, the one below their mean is no result.
+    assert numbers([0.36, 0.31], [0.36] * TOP, [0.08, 0.12], centre=0.335)[1] == 0
+
+
+def test_a_model_may_have_its_own_fit() -> None:
+    background = Background(np.array([0.1, 0.2], np.float32), np.zeros(2, np.float32), 1000, usual=0.1)
+    query, scores = np.eye(2, dtype=np.float32)[0], np.full(TOP, 0.25, np.float32)  # two deviations above
+    for fitted, wanted in ((Presence(2.0, 3.0), 0.5), (Presence(1.0, 3.0), 1 / (1 + np.exp(-3)))):
+        assert relevance(scores[:1], scores, query, background, fitted)[0] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_a_library_whose_pictures_are_all_alike_has_one_relevance() -> None:
@@ -222,6 +239,69 @@ def test_a_model_that_reads_no_english_has_none(
     assert library.search("red")[0].relevance is None
     with pytest.raises(QueryError, match="relevance is known"):
         search(library, "red relevant:")
+
+
+# -- where it is shown ----------------------------------------------------------------------------
+
+
+def of_model(missed: float, false_alarms: float) -> ModelSpec:
+    return replace(FAKE_SPEC, relevance=RelevanceSpec(1.75, 1.8, missed, false_alarms, "here"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_shown"),
+    [(of_model(0.1, 0.1), True), (of_model(0.101, 0.0), False), (of_model(0.0, 0.2), False),
+     (replace(FAKE_SPEC, relevance=None), False)],
+)  # fmt: skip
+def test_it_is_shown_where_both_rates_hold(library: Library, spec: ModelSpec, is_shown: bool) -> None:
+    assert spec.shows_relevance is is_shown
+    hits = library.search("red", k=2)
+    shown = [hit.relevance for hit in showable(hits, spec)]
+    assert shown == ([hit.relevance for hit in hits] if is_shown else [None, None])
+
+
+def test_where_it_does_not_hold_the_terminal_has_no_figure_and_the_filter_stays(
+    library: Library, fake: Matcher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr(FakeModel, "spec", of_model(0.3, 0.3))
+    library.close()
+    asked = ["search", "-L", str(library.folder), "--json", "-k", "2"]
+    for more in ([], ["--group", "folder"]):
+        assert main([*asked, "red", *more]) == 0
+        assert "relevance" not in capsys.readouterr().out
+    assert main([*asked, "an elephant", "--relevant"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"] == []
+
+
+def test_a_model_may_have_its_own_fit_in_a_search(
+    library: Library, fake: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = library.search("red")[0].relevance or 0
+    strict = replace(FAKE_SPEC, relevance=RelevanceSpec(1e6, 1.8, 0, 0, "here"))
+    monkeypatch.setattr(fake.model, "spec", strict, raising=False)
+    assert before > 0.99
+    assert (library.search("red")[0].relevance or 0) < 0.01
+
+
+@pytest.mark.shared
+def test_neither_of_two_dogs_is_nothing(starter: Matcher, shared: Path, tmp_path: Path) -> None:
+    photos = shared / "eval" / "photos"
+    with open(photos / "captions.tsv") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    told: dict[str, str] = {}
+    for row in rows:
+        told[row["file"]] = told.get(row["file"], "") + " " + row["caption"].lower()
+    dogs = sorted(name for name, text in told.items() if len(re.findall(r"\bdog\b", text)) >= 5)
+    assert len(dogs) >= 8
+    for number in range(0, 8, 2):
+        with Library.open(tmp_path / f"two-{number}", starter) as two:
+            two.index([photos / name for name in dogs[number : number + 2]])
+            hits = two.search("dog")
+            assert len(hits) == 2
+            assert all(f"{hit.relevance:.0%}" != "0%" for hit in hits)
+            # What one is, the other is nearly.
+            assert (hits[1].relevance or 0) > (hits[0].relevance or 0) / 3
 
 
 # -- what is kept ---------------------------------------------------------------------------------

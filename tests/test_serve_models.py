@@ -100,6 +100,9 @@ def test_rank_classify_match_and_similarity_say_what_the_matcher_does(
     matched = ask(client, "match", {"pairs": pairs})["results"]
     chances = starter.predict_proba([picture("red"), picture("blue")], ["a red wall", "a dog"])[:, 1]
     assert [row["probability"] for row in matched] == pytest.approx(list(chances), abs=1e-3)
+    assert [row["calibrated"] for row in matched] == [True, True]
+    body = {"pairs": pairs, "probability": "automm"}
+    assert [row["calibrated"] for row in ask(client, "match", body)["results"]] == [False, False]
     table = ask(client, "similarity", {"images": [uri("red"), uri("blue")], "texts": labels})
     np.testing.assert_allclose(
         table["images_texts"], starter.similarity([picture("red"), picture("blue")], labels), atol=1e-5

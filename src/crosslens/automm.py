@@ -263,12 +263,14 @@ class MultiModalPredictor:
             return np.empty((0, 2))
         (queries, responses), alike = self._both_sides(names, sides)
         cosines = np.clip((queries * responses).sum(axis=1), -1, 1)
-        kind, match = probability or self.probability, self.matcher.match_spec
+        kind, match = probability or self.probability, self.matcher.own_match
         if kind == "calibrated" and alike:
             message = f"the fit is to pictures with texts; for {self.problem_type} probabilities are a guess"
             warn(UncalibratedWarning(message))
-            match = replace(match or default_match(self.matcher.spec), calibrated=True)  # warned of already
-        return match_probability(cosines, self.matcher.spec, kind, match)
+            match = match or self.matcher.spec.match or default_match(self.matcher.spec)
+            match = replace(match, calibrated=True)  # warned of already
+        texts = None if alike else next(side for side in sides if self._modality(side, "pairs") == "text")
+        return match_probability(cosines, self.matcher.spec, kind, match, texts)
 
     def _both_sides(self, names: tuple[str, str], sides: Sequence[list[Any]]) -> tuple[list[Float32], bool]:
         """The vectors of both sides, and whether they hold the same: two of texts, or two of pictures."""

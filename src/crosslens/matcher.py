@@ -278,10 +278,11 @@ class Matcher:
     ) -> NDArray[np.float64]:
         """Probability that picture i and text i match: float64 (n, 2), no match and match, rows sum to 1.
 
-        See `probability.match_probability`.
+        Names of things ("dog") have a fit of their own. See `probability.match_probability`.
         """
+        texts = [texts] if isinstance(texts, str) else list(texts)
         cosines = self._pair_cosines(images, texts)
-        return match_probability(cosines, self.spec, probability, self.match_spec)
+        return match_probability(cosines, self.spec, probability, self.own_match, texts)
 
     def predict(
         self,
@@ -317,11 +318,16 @@ class Matcher:
         self._fitted = match
 
     @property
-    def match_spec(self) -> MatchSpec | None:
-        """What turns cosines into match probabilities: a fit by `calibrate`, else the bundle's, else None."""
+    def own_match(self) -> MatchSpec | None:
+        """A fit by `calibrate` or `use_match`, for names and captions alike; None: there is none."""
         if self._fitted is None:
             self._fitted = load_match(places.calibration(self.spec.identity))
-        return self._fitted or self.spec.match
+        return self._fitted
+
+    @property
+    def match_spec(self) -> MatchSpec | None:
+        """What turns cosines of captions into probabilities: `own_match`, else the bundle's, else None."""
+        return self.own_match or self.spec.match
 
     def _pair_cosines(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> Float32:
         pictures, words = self.embed_images(images), self.embed_texts(texts)

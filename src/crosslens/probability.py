@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +24,9 @@ Float64 = NDArray[np.float64]
 _DEFAULT_STEEPNESS = 0.6
 _DEFAULT_MIDDLE = 0.23
 _NEWTON_STEPS = 100
+_ARTICLES, _LONGEST_NAME = ("a", "an", "the"), 2
+# From here on lie the scripts that part no words.
+_NO_SPACES = "\u2e80"
 # Pulls a and b a little towards 0, so that pairs that can be separated perfectly have a finite fit.
 _RIDGE = 1e-3
 
@@ -54,12 +57,15 @@ def match_probability(
     spec: ModelSpec,
     probability: Probability = "calibrated",
     match: MatchSpec | None = None,
+    texts: Sequence[str] | None = None,
 ) -> Float64:
     """Probability that pairs with these cosines match: float64 (n, 2), no match and match, rows sum to 1.
 
     probability: "calibrated" is sigmoid(a · cosine + b) with a and b fitted for the model; "automm" is
     (cosine + 1) / 2, which calls nearly everything a match, for those who must compare with AutoMM.
-    match: a and b; None: the model's own, or a documented guess, warned of (UncalibratedWarning).
+    match: a and b, of all pairs; None: the model's own, or a documented guess, warned of
+    (UncalibratedWarning). texts: of the pairs, as many. The model's own fit for names of things (`is_name`)
+    is taken for those that are; where it has none, its fit for captions is, and warned of. None: captions.
     Raises InputError.
     """
     choice("probability", probability, get_args(Probability))
@@ -67,16 +73,55 @@ def match_probability(
     if probability == "automm":
         p = np.clip((values + 1) / 2, 0, 1)
     else:
-        match = match or spec.match or default_match(spec)
-        if not match.calibrated:
-            warn(
-                UncalibratedWarning(
-                    f"the match probabilities of {spec.name} are a guess: nobody fitted them. "
-                    "Fit them to pairs of yours with Matcher.calibrate"
-                )
-            )
-        p = apply_match(match, values)
+        if texts is not None and len(texts) != len(values):
+            raise InputError(f"there are {len(values)} cosines and {len(texts)} texts", "Give as many")
+        named = np.zeros(values.shape, np.bool_)
+        if texts is not None and match is None:
+            named[:] = [is_name(text) for text in texts]
+        p = np.empty(values.shape)
+        for names, some in ((True, named), (False, ~named)):
+            if some.any():
+                fit = match or _fit_for(spec, names=names)
+                if not fit.calibrated:
+                    warn(UncalibratedWarning(_guessed(spec, names=names)))
+                p[some] = apply_match(fit, values[some])
     return np.stack([1 - p, p], axis=-1)
+
+
+def is_calibrated(spec: ModelSpec, texts: Sequence[str], match: MatchSpec | None = None) -> NDArray[np.bool_]:
+    """Whether `match_probability` has a fit for texts like each of these: (n,)."""
+    fits = {names: match or _fit_for(spec, names=names) for names in (False, True)}
+    return np.array([fits[is_name(text)].calibrated for text in texts], dtype=np.bool_)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a thing: one or two words, an article before them aside.
+
+    "dog", "red cars" and "a guide dog" are names, "dogs at play" and "12" are captions. So is all that is
+    written without spaces between words, as Chinese is.
+    """
+    words = text.lower().rstrip(" .").split() if isinstance(text, str) else []
+    words = words[1:] if words[:1] and words[0] in _ARTICLES else words
+    are_words = all(word.replace("-", "").isalpha() and max(word) < _NO_SPACES for word in words)
+    return 1 <= len(words) <= _LONGEST_NAME and are_words
+
+
+def _fit_for(spec: ModelSpec, *, names: bool) -> MatchSpec:
+    """The model's fit. Of names without one: that of captions, marked as a guess."""
+    if not names:
+        return spec.match or default_match(spec)
+    return spec.match_names or replace(_fit_for(spec, names=False), calibrated=False)
+
+
+def _guessed(spec: ModelSpec, *, names: bool) -> str:
+    """What is said of probabilities without a fit."""
+    captions_alone = names and spec.match is not None and spec.match.calibrated
+    what = 'for names of things ("dog") ' if captions_alone else ""
+    why = "they were fitted to captions" if captions_alone else "nobody fitted them"
+    return (
+        f"{spec.name}'s match probabilities {what}are a guess: {why}. "
+        "Fit them to pairs of yours with Matcher.calibrate"
+    )
 
 
 def likely(probabilities: Float64, threshold: float) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ from crosslens import places
 from crosslens.matcher import Matcher
 from crosslens.models.spec import ModelSpec
 from crosslens.models.unpictured import UNPICTURED
-from crosslens.search.relevance import TOP, Background, level, relevance
+from crosslens.search.relevance import DEFAULT, TOP, Background, Presence, level, relevance
 from crosslens.store.vectors import Matrix
 from crosslens.types import Float32, Hit, Modality
 
@@ -56,47 +56,63 @@ def judged(
         return list(found)
     is_enough = are_best and min(map(len, found)) >= TOP
     whole = found if is_enough else library._hits(queries, TOP, "image")
-    background = Background(_levels(library), library.matrix("image").mean)
+    background, fitted = _background(library), _fitted(library.matcher.spec)
     return [
-        _told(hits, relevance(_scores(hits), _scores(best), query, background)) if hits and best else hits
+        _told(hits, relevance(_scores(hits), _scores(best), query, background, fitted))
+        if hits and best
+        else hits
         for query, hits, best in zip(queries, found, whole, strict=True)
     ]
+
+
+def showable(hits: Sequence[Hit], spec: ModelSpec) -> list[Hit]:
+    """Results for people: without relevance, where it is wrong too often for that (`RelevanceSpec.shown`)."""
+    return list(hits) if spec.shows_relevance else [replace(hit, relevance=None) for hit in hits]
 
 
 def _told(hits: list[Hit], numbers: Float32) -> list[Hit]:
     return [replace(hit, relevance=float(number)) for hit, number in zip(hits, numbers, strict=True)]
 
 
-def _levels(library: Judged) -> Float32:
-    """Levels that texts which no picture shows have in a library as it is now, float32 (m,)."""
-    # A view stays as it is and can keep them; a library cannot.
-    notes: dict[str, Float32] = getattr(library, "notes", {})
-    if "levels" not in notes:
-        notes["levels"] = _kept_levels(library)
-    return notes["levels"]
+def _fitted(spec: ModelSpec) -> Presence:
+    return DEFAULT if spec.relevance is None else Presence(spec.relevance.middle, spec.relevance.steepness)
 
 
-def _kept_levels(library: Judged) -> Float32:
-    """Levels from the user's cache, or new ones."""
-    spec, (name, generation) = library.matcher.spec, library.matrix("image").stamp
+def _background(library: Judged) -> Background:
+    """What a library as it is now is to any text."""
+    # A view stays as it is and can keep it; a library cannot.
+    notes: dict[str, Background] = getattr(library, "notes", {})
+    if "background" not in notes:
+        matrix = library.matrix("image")
+        levels, usual = _kept_levels(library, matrix)
+        notes["background"] = Background(levels, matrix.mean, len(matrix.ids), usual)
+    return notes["background"]
+
+
+def _kept_levels(library: Judged, matrix: Matrix) -> tuple[Float32, float]:
+    """Levels of texts that no picture shows, and their mean score, from the user's cache or new ones."""
+    spec, (name, generation) = library.matcher.spec, matrix.stamp
     # By a digest: a database from elsewhere may have any name in it. A migration counts behind a "+".
     digest = sha256(name.partition("+")[0].encode()).hexdigest()[:32]
     file = places.relevance(spec.identity) / f"{digest}.json"
     stamp = [name, generation, _TEXTS]
     try:
         kept = json.loads(file.read_text())
-        levels = np.array(kept["levels"], np.float32)
-        if kept["stamp"] == stamp and levels.ndim == 1 and len(levels) and (np.abs(levels) <= 1).all():
-            return levels
+        levels, usual = np.array(kept["levels"], np.float32), float(kept["usual"])
+        are_cosines = levels.ndim == 1 and len(levels) and (np.abs(levels) <= 1).all() and abs(usual) <= 1
+        if kept["stamp"] == stamp and are_cosines:
+            return levels, usual
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not whole
         pass
-    found = library._hits(_background(library.matcher), TOP, "image")
+    texts = _unpictured(library.matcher)
+    found = library._hits(texts, TOP, "image")
     levels = np.array([level(_scores(hits)[None])[0] if hits else 0 for hits in found], np.float32)
-    _keep(file, json.dumps({"stamp": stamp, "levels": levels.tolist()}).encode())
-    return levels
+    usual = float(texts.mean(axis=0) @ matrix.mean)
+    _keep(file, json.dumps({"stamp": stamp, "levels": levels.tolist(), "usual": usual}).encode())
+    return levels, usual
 
 
-def _background(matcher: Matcher) -> Float32:
+def _unpictured(matcher: Matcher) -> Float32:
     """Vectors of the texts that no picture shows, float32 (m, d)."""
     file = places.relevance(matcher.spec.identity) / f"texts-{_TEXTS}.f16"
     shape = (len(UNPICTURED), matcher.dimension)

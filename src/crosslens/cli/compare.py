@@ -99,7 +99,8 @@ def _match_page(
     vectors, bad = embed_each(matcher, list(dict.fromkeys(texts)))
     good = [row for row in pictures if texts[row] not in bad]
     cosines = np.clip([pictures[row] @ vectors[texts[row]] for row in good], -1, 1)
-    p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
+    asked = [texts[row] for row in good]
+    p = match_probability(cosines, matcher.spec, match=matcher.own_match, texts=asked)[:, 1]
     pairs = dict(zip(good, zip(cosines.tolist(), p.tolist(), strict=True), strict=True))
     return [
         pairs.get(row) or (Failure(images[row], bad[texts[row]]) if row in pictures else next(failures))

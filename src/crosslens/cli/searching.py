@@ -19,6 +19,7 @@ from crosslens.grouping import By, Grouping, find_groups
 from crosslens.library import Library
 from crosslens.matcher import Compute
 from crosslens.querying import Asked, Page, Sort, find, read
+from crosslens.relevance import showable
 from crosslens.search.language import Filter, Query
 from crosslens.types import Modality
 
@@ -87,7 +88,7 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
             if len(libraries) > 1:
                 raise typer.BadParameter("--queries searches one library")
             for line, hits in zip(lines, libraries[0].search_many(lines, k, _kind(texts)), strict=True):
-                output.hits({"text": line}, hits, many=True)
+                output.hits({"text": line}, showable(hits, libraries[0].matcher.spec), many=True)
             return
         words = " ".join(text) if text else None
         if words is not None and os.path.isfile(words):
@@ -100,13 +101,15 @@ def search(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         libraries = _open(opened, output, library, model)
         said = {"text": words, "image": image[0] if image else None, "without": ", ".join(without or [])}
         shown = {name: value for name, value in said.items() if value}
+        spec = libraries[0].matcher.spec
         if group is not None:
             how = Grouping(cast(By, group), each)
-            groups = find_groups(libraries, asked, how, k, cast(Sort, sort))
+            found = find_groups(libraries, asked, how, k, cast(Sort, sort))
+            groups = [replace(one, hits=tuple(showable(one.hits, spec))) for one in found]
             output.groups(shown, groups, relevant=query.relevant)
         else:
             hits = find(libraries, asked, Page(k, offset, cast(Sort, sort)))
-            output.hits(shown, hits, relevant=query.relevant)
+            output.hits(shown, showable(hits, spec), relevant=query.relevant)
 
 
 def _refuse(

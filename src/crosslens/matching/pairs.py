@@ -132,7 +132,7 @@ def evaluate_pairs(
     """
     embedded, drawn = _embedded(matcher, pairs, on_progress)
     labelled, cosines = embedded.pairs, _cosines(embedded)
-    p = match_probability(cosines, matcher.spec, match=matcher.match_spec)[:, 1]
+    p = match_probability(cosines, matcher.spec, match=matcher.own_match, texts=labelled.texts)[:, 1]
     measured = pair_metrics(
         _labels_of(labelled), p, threshold=threshold, clusters=labelled.text_to_image, resamples=resamples
     )

@@ -27,6 +27,7 @@ from crosslens.models.spec import (
     NetworkSpec,
     Norm,
     Pool,
+    RelevanceSpec,
     Resize,
     TensorSpec,
     TextSpec,
@@ -125,7 +126,9 @@ class _Reader:
             towers=self.graphs() if self.get("weights") is None else self.networks(),
             tokenizer_file=self.text("text.tokenizer"),
             tokenizer_sha256=self.sha256(self.text("text.tokenizer")),
-            match=self.match(),
+            match=self.match("match"),
+            match_names=self.match("match_names"),
+            relevance=self.relevance(),
             license=str(self.config.get("license", "not stated")),
             scripts=self.words("scripts"),
             space=None if self.get("space") is None else self.text("space"),
@@ -152,11 +155,22 @@ class _Reader:
             end_id=self.whole(f"{key}.end_id") if pool == "end" else None,
         )
 
-    def match(self) -> MatchSpec | None:
-        if self.get("match") is None:
+    def match(self, key: str) -> MatchSpec | None:
+        if self.get(key) is None:
             return None
-        a, b = self.number("match.a"), self.number("match.b")
-        return MatchSpec(a, b, bool(self.get("match.calibrated")), str(self.get("match.fitted_on") or ""))
+        a, b = self.number(f"{key}.a"), self.number(f"{key}.b")
+        return MatchSpec(a, b, bool(self.get(f"{key}.calibrated")), str(self.get(f"{key}.fitted_on") or ""))
+
+    def relevance(self) -> RelevanceSpec | None:
+        if self.get("relevance") is None:
+            return None
+        return RelevanceSpec(
+            middle=self.number("relevance.middle"),
+            steepness=self.positive("relevance.steepness"),
+            missed=self.share("relevance.missed"),
+            false_alarms=self.share("relevance.false_alarms"),
+            measured_on=str(self.get("relevance.measured_on") or ""),
+        )
 
     def crop(self) -> Crop:
         crop = cast(Crop, self.choice("image.crop", get_args(Crop)))
@@ -218,6 +232,12 @@ class _Reader:
         value = self.number(key)
         if value <= 0:
             self.refuse(key, "a positive number", value)
+        return value
+
+    def share(self, key: str) -> float:
+        value = self.number(key)
+        if not 0 <= value <= 1:
+            self.refuse(key, "a number from 0 to 1", value)
         return value
 
     def whole(self, key: str, least: int = 0) -> int:

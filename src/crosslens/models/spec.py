@@ -73,6 +73,32 @@ class MatchSpec:
     points: tuple[tuple[float, float], ...] = ()
 
 
+# What both rates of wrong answers must keep to for relevance to be shown in per cent.
+RELEVANCE_BAR = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class RelevanceSpec:
+    """How relevance is told with a model (`search.relevance`), and how often that was wrong when measured.
+
+    middle: deviations above the texts that no picture shows where presence is ½. steepness: how it rises.
+    missed: of queries that something fits, the share answered with nothing, in [0, 1]; false_alarms: of those
+    that nothing fits, the share answered with something; both on queries that nothing was fitted on, the
+    greatest of all sizes of libraries that were tried. measured_on: what, for people.
+    """
+
+    middle: float
+    steepness: float
+    missed: float
+    false_alarms: float
+    measured_on: str
+
+    @property
+    def shown(self) -> bool:
+        """Whether the figure may stand beside a result: both rates are at most `RELEVANCE_BAR`."""
+        return max(self.missed, self.false_alarms) <= RELEVANCE_BAR
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """A graph file with the names of its input and output; sha256 is that of the file, in hex.
@@ -150,6 +176,8 @@ class ModelSpec:
     empty: not stated.
     space: the identity of another model with the same image tower, in whose space the texts were taught to
     lie; None: a space of its own.
+    match, match_names: match probabilities of captions, and of names of things ("dog"); None: not fitted.
+    relevance: None: not measured.
     """
 
     name: str
@@ -165,6 +193,13 @@ class ModelSpec:
     license: str
     scripts: tuple[str, ...]
     space: str | None = None
+    match_names: MatchSpec | None = None
+    relevance: RelevanceSpec | None = None
+
+    @property
+    def shows_relevance(self) -> bool:
+        """Whether relevance in per cent may stand beside results: it was measured, and holds."""
+        return self.relevance is not None and self.relevance.shown
 
     @property
     def short_texts(self) -> bool:

@@ -7,8 +7,10 @@ asked of the library itself, and relevance is the product of the answers:
                 scores, is compared with the levels that texts which no picture shows
                 (models/unpictured.py) have in the same library. The more pictures there are, the higher the
                 best score of any text is by chance, and theirs just as much.
-    closeness   how near is this result to the best? Its place between the mean over the whole library and
-                the level.
+    closeness   how near is this result to the best? Its place between what is usual, the mean over the
+                whole library, and the level. A few pictures are no measure of what is usual: two dogs are
+                alike, and neither is far from "dog". So what texts that no picture shows score on average
+                counts as much as twenty pictures would.
 
 What was measured, and against what: docs/relevance.md.
 """
@@ -26,22 +28,39 @@ RELEVANT = 0.5
 # How many of the best results a level is made of, and how much of it the best one is beside their mean.
 TOP = 5
 _OF_THE_BEST = 0.25
-# Deviations above the levels of texts that no picture shows where presence is ½, and how steeply it rises.
-_MIDDLE, _STEEPNESS = 1.75, 1.8
 # Places between mean and level where closeness begins, and where it is whole.
 _FARTHEST, _NEAREST = 0.4, 1.0
+# Pictures that the mean score of texts which no picture shows counts for.
+_PRIOR = 20
 _LEAST = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """middle: deviations above the levels of texts that no picture shows where presence is ½.
+
+    steepness: how it rises. The defaults were fitted to version 0 of the embedded model.
+    """
+
+    middle: float = 1.75
+    steepness: float = 1.8
+
+
+DEFAULT = Presence()
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
     """What a library is to any text. levels: float32 (m,), of texts that no picture shows.
 
-    centre: float32 (d,), the mean of the library's vectors.
+    centre: float32 (d,), the mean of the library's vectors. size: of the library.
+    usual: mean score of those texts over the library.
     """
 
     levels: Float32
     centre: Float32
+    size: int
+    usual: float
 
 
 def level(best: Float32) -> Float32:
@@ -54,17 +73,27 @@ def level(best: Float32) -> Float32:
     return levels
 
 
-def relevance(scores: Float32, best: Float32, query: Float32, background: Background) -> Float32:
+def above(levels: Float32, background: Background) -> Float32:
+    """How many deviations levels (q,) lie above those of texts that no picture shows: (q,)."""
+    spread = max(_LEAST, float(background.levels.std()))
+    deviations: Float32 = (levels - background.levels.mean()) / spread
+    return deviations
+
+
+def relevance(
+    scores: Float32, best: Float32, query: Float32, background: Background, fitted: Presence = DEFAULT
+) -> Float32:
     """Relevance of results, float32 (n,), in [0, 1]. It falls as their scores do.
 
     scores: (n,); best: (m,), the query's best in the whole library, best first; query: unit, (d,).
+    fitted: to the model.
     """
-    of_query = float(level(best[None])[0])
-    spread = max(_LEAST, float(background.levels.std()))
-    above = (of_query - float(background.levels.mean())) / spread
-    presence = 1 / (1 + np.exp(np.clip(-_STEEPNESS * (above - _MIDDLE), -50, 50)))
-    middle = float(query @ background.centre)
-    if of_query - middle < _LEAST:  # all alike, as in a library of one picture
+    levels = level(best[None])
+    deviation = float(above(levels, background)[0])
+    presence = 1 / (1 + np.exp(np.clip(-fitted.steepness * (deviation - fitted.middle), -50, 50)))
+    usual = background.size * float(query @ background.centre) + _PRIOR * background.usual
+    middle, of_query = usual / (background.size + _PRIOR), float(levels[0])
+    if of_query - middle < _LEAST:  # all alike
         return np.full(len(scores), presence, np.float32)
     places = (scores - middle) / (of_query - middle)
     closeness = np.clip((places - _FARTHEST) / (_NEAREST - _FARTHEST), 0, 1)

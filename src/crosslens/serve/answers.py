@@ -59,7 +59,10 @@ class Item(Answer):
     name: str
     path: Annotated[str, Field(description="Below the folder that was indexed; for admins the whole")]
     score: Annotated[float | None, Field(description="A cosine; null where there was no query")]
-    relevance: Annotated[float | None, Field(description="In [0, 1], from 0.5 on it is probably meant")]
+    relevance: Annotated[
+        float | None,
+        Field(description="In [0, 1], from 0.5 on probably meant; null where unknown, or wrong too often"),
+    ]
     width: Annotated[int | None, Field(description="Pixels, upright; null of a text")]
     height: Annotated[int | None, Field(description="Pixels, upright; null of a text")]
     size: Annotated[int, Field(ge=0, description="Bytes of the file")]

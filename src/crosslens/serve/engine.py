@@ -97,11 +97,13 @@ class Engine(Matcher):
         lengths = self.model.tokenize(texts).lengths
         return int(np.minimum(lengths, self.spec.text.context_length).sum())
 
-    def probabilities(self, cosines: Float32, probability: Probability) -> NDArray[np.float64]:
-        """The probability that pairs with these cosines match, (n,)."""
+    def probabilities(
+        self, cosines: Float32, texts: Sequence[str], probability: Probability
+    ) -> NDArray[np.float64]:
+        """The probability that pairs with these cosines and texts match, (n,)."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return match_probability(cosines, self.spec, probability, self.match_spec)[:, 1]
+            return match_probability(cosines, self.spec, probability, self.own_match, texts)[:, 1]
 
     def encode(self, jobs: Iterable[Job[K]]) -> Iterator[Encoded[K]]:
         """See `Matcher.encode`: pictures of all callers are decoded by one pool and share batches."""

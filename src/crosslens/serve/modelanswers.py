@@ -97,6 +97,7 @@ class MatchChance(Answer):
 
     similarity: Cosine
     probability: Share
+    calibrated: Annotated[bool, Field(description="Whether it was fitted to pairs with texts like this one")]
 
 
 class MatchedPairs(Answer):

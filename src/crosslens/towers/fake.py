@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosslens.models.spec import Graphs, ImageSpec, MatchSpec, ModelSpec, TensorSpec, TextSpec
+from crosslens.models.spec import (
+    Graphs,
+    ImageSpec,
+    MatchSpec,
+    ModelSpec,
+    RelevanceSpec,
+    TensorSpec,
+    TextSpec,
+)
 from crosslens.tokenize import Tokens
 from crosslens.types import Float32, Int64
 
@@ -33,6 +41,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 _PAD, _OTHER, _FIRST_COLOUR = 0, 1, 2
 _IDS = {word: number + _FIRST_COLOUR for number, word in enumerate(COLOURS)}
 
+_BY_HAND = "nothing: chosen by hand"
 FAKE_SPEC = ModelSpec(
     name="fake",
     version="1",
@@ -43,7 +52,9 @@ FAKE_SPEC = ModelSpec(
     towers=Graphs(TensorSpec("", "", "", "fake"), TensorSpec("", "", "", "fake")),
     tokenizer_file="",
     tokenizer_sha256="fake",
-    match=MatchSpec(a=10.0, b=-5.0, calibrated=True, fitted_on="nothing: chosen by hand"),
+    match=MatchSpec(a=10.0, b=-5.0, calibrated=True, fitted_on=_BY_HAND),
+    match_names=MatchSpec(a=10.0, b=-5.0, calibrated=True, fitted_on=_BY_HAND),
+    relevance=RelevanceSpec(1.75, 1.8, missed=0, false_alarms=0, measured_on=_BY_HAND),
     license="Apache-2.0",
     scripts=("LATIN",),
 )

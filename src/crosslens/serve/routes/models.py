@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from crosslens.probability import is_calibrated
 from crosslens.serve import modelanswers, schemas
 from crosslens.serve.forms import Sent, sent
 from crosslens.serve.openapi import json_body, told
@@ -98,14 +99,16 @@ async def match(
     service, pairs = service_of(request), body.asked.pairs
     service.check_texts([pair.text for pair in pairs])
 
-    def work() -> list[dict[str, float]]:
-        images = service.engine.embed_images(service.pictures([pair.image for pair in pairs], body.files))
-        texts = service.engine.embed_texts([pair.text for pair in pairs])
-        cosines = np.clip((images * texts).sum(axis=1), -1, 1)
-        chances = service.engine.probabilities(cosines, body.asked.probability or "calibrated")
+    def work() -> list[dict[str, float | bool]]:
+        engine, kind = service.engine, body.asked.probability or "calibrated"
+        images = engine.embed_images(service.pictures([pair.image for pair in pairs], body.files))
+        texts = [pair.text for pair in pairs]
+        cosines = np.clip((images * engine.embed_texts(texts)).sum(axis=1), -1, 1)
+        chances = engine.probabilities(cosines, texts, kind)
+        fitted = is_calibrated(engine.spec, texts, engine.own_match) & (kind == "calibrated")
         return [
-            {"similarity": float(cosine), "probability": float(chance)}
-            for cosine, chance in zip(cosines, chances, strict=True)
+            {"similarity": float(cosine), "probability": float(chance), "calibrated": bool(is_fitted)}
+            for cosine, chance, is_fitted in zip(cosines, chances, fitted, strict=True)
         ]
 
     return _answered({"results": await service.run(work)})

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from crosslens.errors import ImageError
 from crosslens.grouping import Group, Grouping, find_groups
 from crosslens.querying import Page, find
+from crosslens.relevance import showable
 from crosslens.search.relevance import RELEVANT
 from crosslens.serve import answers, schemas
 from crosslens.serve.asking import Question, question
@@ -98,7 +99,9 @@ def _search(service: Service, body: Sent[schemas.Search], *, whole_paths: bool) 
 
 
 def _presented(asked: Question, hits: Sequence[Hit], *, whole_paths: bool) -> list[dict[str, Any]]:
-    return presented([(asked.book(hit.library), hit) for hit in hits], whole_paths=whole_paths)
+    spec = asked.views[0].matcher.spec if asked.views else None
+    shown = hits if spec is None else showable(hits, spec)
+    return presented([(asked.book(hit.library), hit) for hit in shown], whole_paths=whole_paths)
 
 
 def _group(asked: Question, group: Group, by: str, *, whole_paths: bool) -> dict[str, Any]:
