@@ -58,8 +58,8 @@ export function blocks(hits: readonly Hit[], arrange: Arrange, relevanceEnds: nu
   if (arrange === "day" || arrange === "month" || arrange === "year") return byDate(hits, arrange);
   const all = { first: 0, last: hits.length, heading: null };
   if (arrange !== "score" || relevanceEnds === null || relevanceEnds >= hits.length) return hits.length ? [all] : [];
-  const text = relevanceEnds ? "Relevance ends here" : "Nothing here seems to match";
-  const detail = relevanceEnds ? "the rest is only the nearest" : "these are only the nearest";
+  const text = relevanceEnds ? "What follows is less sure" : "Nothing here is sure to match";
+  const detail = relevanceEnds ? "it is only the nearest" : "these are only the nearest";
   const rest = { first: relevanceEnds, last: hits.length, heading: { text, detail, isEnd: true } };
   return relevanceEnds ? [{ ...all, last: relevanceEnds }, rest] : [rest];
 }
