@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from bundles import write_facts
 from crosslens import Matcher
 from crosslens.matching.classification import calibration_error
 from crosslens.models.spec import MatchSpec
@@ -32,6 +31,7 @@ from crosslens.probability import apply_match, fit_match
 from crosslens.types import Float32
 from nouns import WORD, read_nouns
 from sets import Held, add_options, flickr8k_test, validation
+from writing import write_facts
 
 EACH, LEAST = 20, 3
 _SMALL = re.compile(

@@ -29,7 +29,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bundles import write_facts
 from crosslens import Matcher
 from crosslens.models.spec import RELEVANCE_BAR
 from crosslens.models.unpictured import UNPICTURED
@@ -39,6 +38,7 @@ from crosslens.types import Float32
 from crosslens.wording import worded
 from nouns import WORD, read_nouns
 from sets import add_options, flickr8k_test
+from writing import write_facts
 
 HERE = Path(__file__).parent
 # Size of libraries → how many are drawn for a fit.
