@@ -519,7 +519,9 @@ def test_what_needs_an_extra_ends_with_the_line_that_installs_it(
 
 # -- warnings -------------------------------------------------------------------------------------
 
-UNFITTED = dataclasses.replace(FAKE_SPEC, name="unfitted", tokenizer_sha256="unfitted", match=None)
+UNFITTED = dataclasses.replace(
+    FAKE_SPEC, name="unfitted", tokenizer_sha256="unfitted", match=None, match_names=None
+)
 WARNINGS: dict[str, Promise] = {
     "a text that is cut":
         (lambda at: at.fake.embed_texts(["red", "red " * 9]),

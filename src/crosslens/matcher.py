@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar, cast, get_args, overload
+from typing import Literal, TypeAlias, TypeVar, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +42,7 @@ from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
 K = TypeVar("K")
 OnError = Literal["raise", "skip", "mark"]
 Decode = Literal["auto", "fast", "exact"]
+Images: TypeAlias = Iterable[ImageInput] | ImageInput
 
 _TEXT_BATCH = 64
 
@@ -110,16 +111,10 @@ class Matcher:
         return self.model.spec.dimension
 
     @overload
-    def embed_images(
-        self, images: Iterable[ImageInput] | ImageInput, on_error: Literal["raise", "mark"] = "raise"
-    ) -> Float32: ...
+    def embed_images(self, images: Images, on_error: Literal["raise", "mark"] = "raise") -> Float32: ...
     @overload
-    def embed_images(
-        self, images: Iterable[ImageInput] | ImageInput, on_error: Literal["skip"]
-    ) -> Embedded: ...
-    def embed_images(
-        self, images: Iterable[ImageInput] | ImageInput, on_error: OnError = "raise"
-    ) -> Float32 | Embedded:
+    def embed_images(self, images: Images, on_error: Literal["skip"]) -> Embedded: ...
+    def embed_images(self, images: Images, on_error: OnError = "raise") -> Float32 | Embedded:
         """Embed pictures: float32 (n, d), unit norm, row i for picture i.
 
         on_error: what a picture that cannot be read does. "raise": ImageError, which names it. "mark": its
@@ -218,7 +213,7 @@ class Matcher:
             return self.embed_images(items)
         return self.embed_texts(cast(list[str], items))
 
-    def similarity(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> Float32:
+    def similarity(self, images: Images, texts: Sequence[str] | str) -> Float32:
         """Cosine of every picture with every text: float32 (images, texts), in [-1, 1]."""
         cosines: Float32 = self.embed_images(images) @ self.embed_texts(texts).T
         return np.clip(cosines, -1, 1, out=cosines)
@@ -242,10 +237,7 @@ class Matcher:
         return ranked
 
     def classify(
-        self,
-        images: Iterable[ImageInput] | ImageInput,
-        labels: Sequence[str],
-        templates: Sequence[str] = TEMPLATES,
+        self, images: Images, labels: Sequence[str], templates: Sequence[str] = TEMPLATES
     ) -> list[list[Label]]:
         """For every picture the labels, best first, with softmax confidence over all of them.
 
@@ -261,7 +253,7 @@ class Matcher:
         templates = [templates] if isinstance(templates, str) else list(templates)
         return ensemble(self.embed_texts(prompts(labels, templates)), len(templates))
 
-    def match(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> list[Pair]:
+    def match(self, images: Images, texts: Sequence[str] | str) -> list[Pair]:
         """The one-to-one assignment of pictures to texts with the greatest sum of cosines, by picture.
 
         With more of one than of the other, the rest stay without. Needs the `eval` extra.
@@ -271,10 +263,7 @@ class Matcher:
         return [Pair(i, t, float(similarities[i, t])) for i, t in zip(rows, columns, strict=True)]
 
     def predict_proba(
-        self,
-        images: Iterable[ImageInput] | ImageInput,
-        texts: Sequence[str] | str,
-        probability: Probability = "calibrated",
+        self, images: Images, texts: Sequence[str] | str, probability: Probability = "calibrated"
     ) -> NDArray[np.float64]:
         """Probability that picture i and text i match: float64 (n, 2), no match and match, rows sum to 1.
 
@@ -286,7 +275,7 @@ class Matcher:
 
     def predict(
         self,
-        images: Iterable[ImageInput] | ImageInput,
+        images: Images,
         texts: Sequence[str] | str,
         threshold: float = 0.5,
         probability: Probability = "calibrated",
@@ -329,7 +318,7 @@ class Matcher:
         """What turns cosines of captions into probabilities: `own_match`, else the bundle's, else None."""
         return self.own_match or self.spec.match
 
-    def _pair_cosines(self, images: Iterable[ImageInput] | ImageInput, texts: Sequence[str] | str) -> Float32:
+    def _pair_cosines(self, images: Images, texts: Sequence[str] | str) -> Float32:
         pictures, words = self.embed_images(images), self.embed_texts(texts)
         if len(pictures) != len(words):
             raise InputError(f"there are {len(pictures)} pictures and {len(words)} texts", "Give pairs")
