@@ -42,7 +42,7 @@ from crosslens.zeroshot import TEMPLATES, assign, ensemble, prompts
 K = TypeVar("K")
 OnError = Literal["raise", "skip", "mark"]
 Decode = Literal["auto", "fast", "exact"]
-Images: TypeAlias = Iterable[ImageInput] | ImageInput
+Images: TypeAlias = "Iterable[ImageInput] | ImageInput"
 
 _TEXT_BATCH = 64
 
