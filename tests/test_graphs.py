@@ -46,7 +46,7 @@ def write_graphs(folder: Path, *, dtype: str = "i32", mask: bool = True, batch: 
         ops = WithMask(weights, inputs[1])
     text = text_tower(ops, networks.text, op.convert(ids, "i64"), PAD)
     text.output(0).set_names({"embeddings"})
-    image = image_graph(networks, weights, SIZE)
+    image = image_graph(networks.image, weights, SIZE)
     image.reshape([batch, 3, SIZE, SIZE])
     openvino.save_model(openvino.Model([text], inputs, "text"), folder / "text.xml", compress_to_fp16=False)
     openvino.save_model(image, folder / "image.xml", compress_to_fp16=False)

@@ -18,6 +18,7 @@ from crosslens.models.spec import (
     Activation,
     Clean,
     Crop,
+    GraphAndNetwork,
     Graphs,
     ImageSpec,
     Interpolation,
@@ -47,7 +48,7 @@ class Bundle:
         """Path of a graph file, after checking that it is there and is the one config.json means."""
         return self._verified(tensor.file, tensor.sha256)
 
-    def weights(self, networks: Networks) -> Path:
+    def weights(self, networks: Networks | GraphAndNetwork) -> Path:
         """Path of the file of weights, after the same check."""
         return self._verified(networks.file, networks.sha256)
 
@@ -123,7 +124,7 @@ class _Reader:
                 fill=self.fill(),
             ),
             text=TextSpec(self.count("text.context_length"), self.whole("text.pad_id"), self.clean()),
-            towers=self.graphs() if self.get("weights") is None else self.networks(),
+            towers=self.towers(),
             tokenizer_file=self.text("text.tokenizer"),
             tokenizer_sha256=self.sha256(self.text("text.tokenizer")),
             match=self.match("match"),
@@ -133,6 +134,15 @@ class _Reader:
             scripts=self.words("scripts"),
             space=None if self.get("space") is None else self.text("space"),
         )
+
+    def towers(self) -> Graphs | Networks | GraphAndNetwork:
+        if self.get("weights") is None:
+            return self.graphs()
+        return self.networks() if self.get("image.file") is None else self.graph_and_network()
+
+    def graph_and_network(self) -> GraphAndNetwork:
+        file = self.text("weights")
+        return GraphAndNetwork(self.graph("image"), file, self.sha256(file), self.network("text"))
 
     def graphs(self) -> Graphs:
         return Graphs(self.graph("image"), self.graph("text"))

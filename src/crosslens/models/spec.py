@@ -167,6 +167,21 @@ class Networks:
         return [self.sha256]
 
 
+@dataclass(frozen=True, slots=True)
+class GraphAndNetwork:
+    """The image tower as a graph file, the text tower as a network whose weights are in `file`."""
+
+    image: TensorSpec
+    file: str
+    sha256: str
+    text: NetworkSpec
+
+    @property
+    def sums(self) -> list[str]:
+        """What the files hash to."""
+        return [self.image.sha256, self.sha256]
+
+
 @dataclass(frozen=True)  # without slots, so that the identity is worked out once
 class ModelSpec:
     """Everything that is known of a model without opening its graphs.
@@ -186,7 +201,7 @@ class ModelSpec:
     logit_scale: float
     image: ImageSpec
     text: TextSpec
-    towers: Graphs | Networks
+    towers: Graphs | Networks | GraphAndNetwork
     tokenizer_file: str
     tokenizer_sha256: str
     match: MatchSpec | None
@@ -204,7 +219,7 @@ class ModelSpec:
     @property
     def short_texts(self) -> bool:
         """Whether ids may be given with less padding than up to the context's length."""
-        return isinstance(self.towers, Networks) and self.towers.text.ignores_padding
+        return not isinstance(self.towers, Graphs) and self.towers.text.ignores_padding
 
     @cached_property
     def identity(self) -> str:
@@ -221,6 +236,8 @@ class ModelSpec:
         }
         if isinstance(self.towers, Networks):
             facts["networks"] = [asdict(self.towers.image), asdict(self.towers.text)]
+        if isinstance(self.towers, GraphAndNetwork):
+            facts["networks"] = [None, asdict(self.towers.text)]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

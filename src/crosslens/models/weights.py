@@ -11,7 +11,10 @@ from crosslens.errors import BundleError
 
 
 def read_weights(path: Path, prefix: str = "") -> dict[str, NDArray[Any]]:
-    """The tensors whose names begin so, float32 or float16. Raises BundleError for what is no such file."""
+    """The tensors whose names begin so: float32, float16, or int8 beside a scale for each row (NAME.scale).
+
+    Raises BundleError for what is no such file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

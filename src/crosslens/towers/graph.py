@@ -10,22 +10,22 @@ import openvino
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
-from crosslens.models.spec import Activation, Networks
+from crosslens.models.spec import Activation, NetworkSpec
 from crosslens.towers.network import image_tower, text_tower
 
 Weights = Mapping[str, NDArray[Any]]
 
 
-def image_graph(networks: Networks, weights: Weights, size: int) -> Any:
+def image_graph(network: NetworkSpec, weights: Weights, size: int) -> Any:
     """float32 (n, 3, size, size), normalised → float32 (n, d)."""
     pixels = op.parameter([-1, 3, size, size], openvino.Type.f32, name="pixel_values")
-    return _model(image_tower(OpenVinoOps(weights), networks.image, pixels), pixels)
+    return _model(image_tower(OpenVinoOps(weights), network, pixels), pixels)
 
 
-def text_graph(networks: Networks, weights: Weights, pad_id: int) -> Any:
+def text_graph(network: NetworkSpec, weights: Weights, pad_id: int) -> Any:
     """int64 (n, t) → float32 (n, d)."""
     ids = op.parameter([-1, -1], openvino.Type.i64, name="input_ids")
-    return _model(text_tower(OpenVinoOps(weights), networks.text, ids, pad_id), ids)
+    return _model(text_tower(OpenVinoOps(weights), network, ids, pad_id), ids)
 
 
 def _model(output: Any, parameter: Any) -> Any:
@@ -51,7 +51,13 @@ class OpenVinoOps:
         return self._biased(states, name)
 
     def look_up(self, ids: Any, name: str) -> Any:
-        return op.gather(self._weight(name), ids, _int(0))
+        if not self.has(f"{name}.scale"):
+            return op.gather(self._weight(name), ids, _int(0))
+        # Rows of int8, each with a scale: looked up before they are widened, so that the table stays small.
+        rows = op.convert(op.gather(op.constant(self._weights[name]), ids, _int(0)), "f32")
+        return op.multiply(
+            rows, op.unsqueeze(op.gather(self._weight(f"{name}.scale"), ids, _int(0)), _ints(-1))
+        )
 
     def prepend(self, states: Any, name: str) -> Any:
         return op.concat([self.learned(name, states), states], 1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from crosslens.errors import InputError, ModelError
 from crosslens.models.bundle import Bundle
-from crosslens.models.spec import Graphs, ModelSpec, Networks
+from crosslens.models.spec import GraphAndNetwork, Graphs, ModelSpec, Networks
 from crosslens.models.weights import read_weights
 from crosslens.tokenize import FastTokenizer
 from crosslens.towers.base import check_batch
@@ -120,13 +120,13 @@ class OpenVinoModel:
     def image_graph(self) -> Any:
         """The image tower with uint8 (n, s, s, 3) for input; mean and deviation are part of it."""
         spec, size = self.spec, self.spec.image.size
-        if isinstance(spec.towers, Graphs):
+        if not isinstance(spec.towers, Networks):
             path, shape = self.bundle.graph(spec.towers.image), (3, size, size)
             graph = read_graph(self._core, path, spec.towers.image, shape, spec.dimension, None)
         else:
             from crosslens.towers.graph import image_graph
 
-            graph = image_graph(spec.towers, self._weights(spec.towers, "image"), size)
+            graph = image_graph(spec.towers.image, self._weights(spec.towers, "image"), size)
         return self._with_normalisation(graph)
 
     def text_graph(self) -> Any:
@@ -137,9 +137,9 @@ class OpenVinoModel:
             return read_graph(self._core, path, spec.towers.text, (length,), spec.dimension, pad_id)
         from crosslens.towers.graph import text_graph
 
-        return text_graph(spec.towers, self._weights(spec.towers, "text"), pad_id)
+        return text_graph(spec.towers.text, self._weights(spec.towers, "text"), pad_id)
 
-    def _weights(self, networks: Networks, tower: str) -> dict[str, NDArray[Any]]:
+    def _weights(self, networks: Networks | GraphAndNetwork, tower: str) -> dict[str, NDArray[Any]]:
         return read_weights(self.bundle.weights(networks), f"{tower}.")
 
     def _with_normalisation(self, graph: Any) -> Any:
@@ -171,8 +171,13 @@ class OpenVinoModel:
     def _files(self, tower: str) -> list[Path]:
         """What a tower is made from."""
         towers = self.spec.towers
-        names = [towers.file] if isinstance(towers, Networks) else [getattr(towers, tower).file]
-        return [self.bundle.folder / name for name in names]
+        if isinstance(towers, Graphs):
+            file = towers.image.file if tower == "image" else towers.text.file
+        elif isinstance(towers, GraphAndNetwork) and tower == "image":
+            file = towers.image.file
+        else:
+            file = towers.file
+        return [self.bundle.folder / file]
 
     def _compiled(self, tower: str, precision: str, sources: Sequence[Path], make: Callable[[], Any]) -> Any:
         """A graph ready to run: from the cache if a whole one is there, else made, compiled and kept."""

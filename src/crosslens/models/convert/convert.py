@@ -152,11 +152,11 @@ def _facts(converted: Converted) -> dict[str, Any]:
         "embedding_dim": converted.dimension,
         "logit_scale": converted.logit_scale,
         "weights": "model.safetensors",
-        "image": {**stated(converted.image), "network": _network(converted.image_network)},
+        "image": {**stated(converted.image), "network": network_facts(converted.image_network)},
         "text": {
             "tokenizer": "tokenizer.json",
             **stated(converted.text),
-            "network": _network(converted.text_network, text=True),
+            "network": network_facts(converted.text_network, text=True),
         },
     }
     if converted.match is not None:
@@ -167,7 +167,8 @@ def _facts(converted: Converted) -> dict[str, Any]:
     return facts
 
 
-def _network(spec: NetworkSpec, *, text: bool = False) -> dict[str, Any]:
+def network_facts(spec: NetworkSpec, *, text: bool = False) -> dict[str, Any]:
+    """What config.json says of a network."""
     facts = {key: getattr(spec, key) for key in ("heads", "activation", "norm", "epsilon", "pool")}
     if text:
         facts |= {"causal": spec.causal, "masked": spec.masked}

@@ -6,8 +6,10 @@ library of its pictures stays searchable.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from crosslens.errors import ConversionError
@@ -29,7 +31,32 @@ _KINDS: dict[str, tuple[tuple[str, int], tuple[str, str], tuple[str, float]]] = 
 }
 
 
+@dataclass(frozen=True, slots=True)
+class TextTower:
+    """A text tower by itself: weights under our names, network, tokeniser, and tokens of its longest text.
+
+    words: where the tokeniser's files lie.
+    """
+
+    weights: dict[str, NDArray[Any]]
+    network: NetworkSpec
+    tokenizer: Tokenizer
+    length: int
+    words: Source
+
+    @property
+    def pad_id(self) -> int:
+        """Of the padding token."""
+        default = "<pad>" if self.tokenizer.token_to_id("<pad>") else "[PAD]"
+        return tokenizers.pad_id(self.words, self.tokenizer, default)
+
+
 def convert_sentence_transformer(source: Source, base: Bundle) -> Converted:
+    """A folder with modules.json, beside the image tower that it fits. Raises ConversionError."""
+    return _joined(source, base, read_sentence_transformer(source))
+
+
+def read_sentence_transformer(source: Source) -> TextTower:
     """A folder with modules.json: a transformer, a pooling, perhaps a dense layer. Raises ConversionError."""
     modules = _modules(source)
     inner = Source("hugging", source.folder / modules.pop("Transformer"))
@@ -54,7 +81,7 @@ def convert_sentence_transformer(source: Source, base: Bundle) -> Converted:
     # Newer versions state the length with the tokeniser.
     positions = len(moved.made["text.positions"])
     length = min(positions, int(facts.get("max_seq_length") or tokenizers.context(inner, positions)))
-    return _joined(source, base, moved, _network(inner, kind, pool), inner, tokenizer, length)
+    return TextTower(moved.made, _network(inner, kind, pool), tokenizer, length, inner)
 
 
 def convert_mclip(source: Source, base: Bundle) -> Converted:
@@ -69,43 +96,34 @@ def convert_mclip(source: Source, base: Bundle) -> Converted:
     kind = "xlm-roberta" if of_roberta else "bert"
     tokenizer = tokenizers.from_folder(source, *_vocabulary(kind))
     length = tokenizers.context(source, len(moved.made["text.positions"]))
-    return _joined(source, base, moved, network, source, tokenizer, length)
+    return _joined(source, base, TextTower(moved.made, network, tokenizer, length, source))
 
 
-def _joined(
-    source: Source,
-    base: Bundle,
-    moved: Layout,
-    network: NetworkSpec,
-    words: Source,
-    tokenizer: Tokenizer,
-    length: int,
-) -> Converted:
-    """The text tower beside the base's image tower. words: where the tokeniser's files lie."""
+def _joined(source: Source, base: Bundle, text: TextTower) -> Converted:
+    """The text tower beside the base's image tower."""
     towers = base.spec.towers
     if not isinstance(towers, Networks):
         raise ConversionError(
             f"{base.folder} holds graphs, whose image tower cannot be joined with another text tower",
             "Convert the base model from its safetensors",
         )
-    projection = moved.made.get("text.projection.weight", moved.made["text.tokens"].T)
+    projection = text.weights.get("text.projection.weight", text.weights["text.tokens"].T)
     if len(projection) != base.spec.dimension:
         raise ConversionError(
             f"{source.folder} makes vectors of {len(projection)} numbers, {base.spec.name} of "
             f"{base.spec.dimension}",
             "Give the model whose image tower it was taught to fit",
         )
-    pad = tokenizers.pad_id(words, tokenizer, "<pad>" if tokenizer.token_to_id("<pad>") else "[PAD]")
     images = read_weights(base.weights(towers), "image.")
     return Converted(
         dimension=base.spec.dimension,
         logit_scale=base.spec.logit_scale,
         image=base.spec.image,
         image_network=towers.image,
-        text=TextSpec(length, pad),
-        text_network=network,
-        weights={**images, **moved.made},
-        tokenizer=tokenizer,
+        text=TextSpec(text.length, text.pad_id),
+        text_network=text.network,
+        weights={**images, **text.weights},
+        tokenizer=text.tokenizer,
         space=base.spec.identity,
     )
 

@@ -23,7 +23,7 @@ from crosslens.errors import ConversionError
 Progress = Callable[[int, int], None]
 
 _CHUNK = 1 << 24
-_TYPES = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16"}
+_TYPES = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16", np.dtype(np.int8): "I8"}
 
 
 class Draft:
