@@ -56,6 +56,15 @@ RANKS = (
     {"matching.comparing"},
     {"matching.plotting"},
     {"matching.html", "matching"},
+    {"train.recipe", "train.labels", "train.checkpoint", "train.frozen", "train.pairs"},
+    {"train.losses", "train.towers", "train.reading"},
+    {"train.efficientnet"},
+    {"train.start"},
+    {"train.texts"},
+    {"train.validation", "train.export"},
+    {"train.trainer", "train.card"},
+    {"train.log"},
+    {"train.whole"},
     {"store.catalog"},
     {"automm", "store.targets"},
     {
@@ -97,6 +106,7 @@ RANKS = (
         "cli.tidy",
         "cli.tagging",
         "cli.teaching",
+        "cli.training",
         "cli.searching",
         "cli.migrating",
     },
@@ -136,7 +146,7 @@ RANKS = (
     {"cli"},
     {"__main__"},
 )
-FOLDERS = ("models", "models.convert", "towers", "store", "search", "teach", "serve", "serve.routes")
+FOLDERS = ("models", "models.convert", "towers", "store", "search", "teach", "train", "serve", "serve.routes")
 # What a stage must not know, whatever its rank.
 FORBIDDEN = {
     "store": ("matcher", "towers", "models", "encode", "decode"),

@@ -555,6 +555,13 @@ def test_every_endpoint_wants_its_scope(tmp_path: Path, pictures: Path) -> None:
         "GET /v1/jobs": "read",
         "GET /v1/jobs/{identity}": "read", "DELETE /v1/jobs/{identity}": "write",
         "GET /v1/jobs/{identity}/events": "read",
+        "GET /v1/libraries/{name}/concepts": "read",
+        "GET /v1/libraries/{name}/concepts/{concept}": "read",
+        "POST /v1/libraries/{name}/concepts/{concept}": "write",
+        "DELETE /v1/libraries/{name}/concepts/{concept}": "write",
+        "GET /v1/libraries/{name}/concepts/{concept}/suggestions": "read",
+        "GET /v1/libraries/{name}/concepts/{concept}/tag": "read",
+        "POST /v1/libraries/{name}/concepts/{concept}/tag": "write",
     }  # fmt: skip
     ours = ("/v1/search", "/v1/explain", "/v1/complete", "/v1/libraries", "/v1/items", "/v1/jobs")
     with served(tmp_path, keys=file) as client:
@@ -569,7 +576,7 @@ def test_every_endpoint_wants_its_scope(tmp_path: Path, pictures: Path) -> None:
         scopes = ("read", "write", "admin")
         for endpoint, scope in wanted.items():
             method, path = endpoint.split()
-            path = path.format(name="photos", file="a.png", item="photos:77", identity="none")
+            path = path.format(name="photos", file="a.png", item="photos:77", identity="none", concept="dog")
             assert client.request(method, path).status_code == 401, endpoint
             assert client.request(method, path, headers={"x-api-key": "xl_wrong"}).status_code == 401
             for key in scopes:

@@ -27,6 +27,7 @@ from crosslens.cli import (
     tagging,
     teaching,
     tidy,
+    training,
     upkeep,
     watching,
 )
@@ -59,6 +60,7 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, or another dev
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 app.add_typer(models.app)
 app.add_typer(evaluating.app)
+app.add_typer(training.app)
 app.command("compare")(comparing.compare_)
 app.command()(tidy.duplicates)
 app.command("watch")(watching.watch_)

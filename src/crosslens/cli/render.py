@@ -199,6 +199,15 @@ class Output:
         print(printable(f"{shape[0]:,} vectors of {shape[1]} numbers in {path}"))
         self._failures(failures)
 
+    def trained(self, bundle: str, step: int, recall: dict[str, float], gap: float) -> None:
+        """What a training run made. recall: by its name. gap: greatest 1 − cosine of the export."""
+        if self._json:
+            self._object({"bundle": bundle, "step": step, **recall, "export_gap": gap})
+            return
+        print(printable(f"{bundle}: the weights of step {step:,}"))
+        print("held-out pictures: " + ", ".join(f"{name} {value:.1%}" for name, value in recall.items()))
+        print(f"the bundle computes what the trainer computed: 1 − cosine at most {gap:.1e}")
+
     def stats(self, stats: LibraryStats) -> None:
         """Facts about a library."""
         if self._json:

@@ -1,0 +1,92 @@
+"""`crosslens train …`: a model of one's own pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from crosslens.cli import common
+from crosslens.cli.render import Output
+from crosslens.errors import InputError, MissingExtraError, QueryError
+from crosslens.types import Progress
+
+app = typer.Typer(
+    name="train",
+    help="Train a model on pairs of pictures and texts (needs the extra 'train').",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _group() -> None:
+    # Without a callback typer would drop the name of an only subcommand.
+    pass
+
+
+@app.command()
+def whole(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="All settings; see docs/train.md.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Run folder; an unfinished run in it goes on.")
+    ],
+    data: Annotated[
+        Optional[Path],  # noqa: UP045 (typer reads annotations at run time)
+        typer.Option(metavar="DATA", help="Pairs to train on, instead of those the recipe names."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Stop after so long; the same command goes on from there."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Train the towers themselves by a recipe, and export the best weights as a model bundle."""
+    output = Output(json=json)
+    settings, place = _recipe(recipe, data)
+    _require_torch()
+    from crosslens.train.whole import finish, open_run, train_steps
+
+    if minutes is not None and minutes <= 0:
+        raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
+    run = open_run(settings, out, place=place, device=device, on_step=output.notice)
+    total = run.recipe.pairs_until(run.recipe.steps)
+    with common.watched(
+        output, "training", "the last checkpoint, from which the same command goes on"
+    ) as bar:
+        for report in train_steps(run, None if minutes is None else 60 * minutes):
+            seen = run.recipe.pairs_until(report.step)
+            bar.update(Progress(seen, total, 0, seen))
+            if report.validation is not None:
+                found = report.validation
+                output.notice(
+                    f"step {report.step}: loss {report.loss:.3f}, held-out recall@1/5/10 "
+                    f"{found.recall_1:.1%} / {found.recall_5:.1%} / {found.recall_10:.1%}"
+                )
+    if not run.finished:
+        output.notice(f"{run.trainer.step:,} of {run.recipe.steps:,} steps done; the same command goes on")
+        return
+    done = finish(run)
+    output.trained(str(done.bundle.folder), done.step, done.validation.by_name, done.gap)
+
+
+def _recipe(path: Path, data: Path | None) -> tuple[Any, Path]:
+    from crosslens.train.recipe import read_recipe
+
+    found = read_recipe(path)
+    if data is not None:
+        if not data.exists():
+            raise InputError(f"{data}: there is no such file or folder", "Check the spelling")
+        found = dataclasses.replace(found, data=dataclasses.replace(found.data, train=str(data.absolute())))
+    return found, path.parent
+
+
+def _require_torch() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "train")

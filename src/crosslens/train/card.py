@@ -1,0 +1,36 @@
+"""The card of a trained model: README.md in its bundle, with what is known of it and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crosslens.train.recipe import Recipe
+from crosslens.train.validation import Validation
+
+
+def write_card(
+    folder: Path, recipe: Recipe, step: int, validation: Validation, pictures: tuple[int, int]
+) -> None:
+    """Write it. pictures: trained on, held out."""
+    image, text = recipe.image, recipe.text
+    lines = [
+        f"# {recipe.name}",
+        "",
+        f"A two-tower model for pictures and texts, {recipe.dimension} numbers to a vector.",
+        "Trained with crosslens.",
+        "",
+        "| held-out pictures | recall@1 | recall@5 | recall@10 |",
+        "|---|---|---|---|",
+        f"| {pictures[1]:,}, text → image | {validation.recall_1:.1%} | {validation.recall_5:.1%} | "
+        f"{validation.recall_10:.1%} |",
+        "",
+        "These pictures also chose the weights, so that the figures are a little too good.",
+        "Measure on pictures of your own: `crosslens evaluate retrieval DATA --model FOLDER`.",
+        "",
+        f"Trained on {pictures[0]:,} pictures; weights of step {step} of {recipe.steps}.",
+        f"Image tower: {image.kind}. Text tower: {text.kind}. Loss: {recipe.loss.kind}.",
+        "",
+        f"Licence: {recipe.license}",
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

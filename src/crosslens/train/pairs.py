@@ -1,0 +1,108 @@
+"""Training pairs in memory: encoded pictures with their texts, and the parts of a batch made from them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from crosslens.decode import decode
+from crosslens.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pictures and what is said of them.
+
+    images: each the bytes of a picture file. texts: of each picture at least one. sources: names for
+    messages.
+    """
+
+    images: Sequence[bytes]
+    texts: Sequence[tuple[str, ...]]
+    sources: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, rows: Sequence[int]) -> Pairs:
+        """Some of the pictures, in this order."""
+        kept = [self.sources[row] for row in rows] if self.sources else []
+        return Pairs([self.images[row] for row in rows], [self.texts[row] for row in rows], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a picture is looked at in one step: box (left, top, right, bottom) in parts of its sides."""
+
+    box: tuple[float, float, float, float]
+    flipped: bool
+
+
+@dataclass
+class Pixels:
+    """Decoded pictures, kept after their first use; shorter sides above `side` are reduced first."""
+
+    images: Sequence[bytes]
+    side: int
+    _kept: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+
+    def picture(self, row: int) -> Image.Image:
+        """Upright RGB."""
+        if row not in self._kept:
+            self._kept[row] = np.asarray(self._decoded(row))
+        return Image.fromarray(self._kept[row])
+
+    def _decoded(self, row: int) -> Image.Image:
+        picture = decode(io.BytesIO(self.images[row]), f"training picture {row}", shrink_to=self.side).image
+        if min(picture.size) > self.side:
+            ratio = self.side / min(picture.size)
+            picture = picture.resize((round(picture.width * ratio), round(picture.height * ratio)))
+        return picture
+
+    def batch(
+        self, rows: Sequence[int], views: Sequence[View], size: int, pool: ThreadPoolExecutor
+    ) -> NDArray[np.uint8]:
+        """uint8 (n, 3, size, size)."""
+        return np.stack(list(pool.map(self._view, rows, views, [size] * len(rows))))
+
+    def _view(self, row: int, view: View, size: int) -> NDArray[np.uint8]:
+        picture = self.picture(row)
+        left, top, right, bottom = view.box
+        box = (left * picture.width, top * picture.height, right * picture.width, bottom * picture.height)
+        pixels = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box))
+        pixels = pixels[:, ::-1] if view.flipped else pixels
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def random_view(random: np.random.Generator, shape: tuple[int, int], least_area: float) -> View:
+    """A random crop, half of them mirrored.
+
+    shape: (width, height) of the picture. A third of the views squeeze the whole width and height that they
+    keep into the square, since pictures come so too; the others keep the shape, up to 4:3.
+    """
+    width, height = shape
+    area = random.uniform(least_area, 1.0)
+    if random.random() < 1 / 3:
+        ratio = width / height
+    else:
+        ratio = float(np.exp(random.uniform(-np.log(4 / 3), np.log(4 / 3))))
+    w = min(width, np.sqrt(area * width * height * ratio))
+    h = min(height, np.sqrt(area * width * height / ratio))
+    left, top = random.uniform(0, width - w), random.uniform(0, height - h)
+    box = (left / width, top / height, (left + w) / width, (top + h) / height)
+    return View(box, bool(random.random() < 0.5))
+
+
+def split(pairs: Pairs, fraction: float, seed: int) -> tuple[Pairs, Pairs]:
+    """Training and held-out pictures. Raises InputError where one of them would have none."""
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    held = round(fraction * len(pairs))
+    if not 0 < held < len(pairs):
+        raise InputError(f"{len(pairs)} pictures are too few to hold some out", "Give data.val")
+    return pairs.subset(order[held:].tolist()), pairs.subset(order[:held].tolist())

@@ -1,0 +1,277 @@
+"""A recipe: everything that decides a training run, as frozen data read from TOML.
+
+Two runs of one recipe on the same data, machine and versions take the same steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast, get_args, get_origin
+
+from crosslens.errors import InputError
+
+Loss = Literal["softmax", "sigmoid"]
+Kind = Literal["efficientnet-lite2", "vit", "bundle"]
+TextKind = Literal["sentence-transformer", "transformer", "bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """Where the pairs are. Paths are relative to the recipe.
+
+    train, val: image–caption sets as `crosslens.matching.load_pairs` reads them. classes: they are class
+    folders, or tables with a class for each picture, instead. train_split, val_split: only rows with this in
+    the column "split". val_fraction: where neither val nor val_split is given, the part of the training
+    pictures that is held out.
+    """
+
+    train: str
+    val: str | None = None
+    classes: bool = False
+    image_column: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    train_split: str | None = None
+    val_split: str | None = None
+    val_fraction: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStart:
+    """What the image tower starts from.
+
+    kind: "efficientnet-lite2" takes ImageNet weights from installed packages, "vit" random weights,
+    "bundle" those of the bundle named by `path`. size: side of the input, pixels.
+    width, layers, heads, patch: of a "vit". hidden: units of the head's hidden layer, 0 for a linear head.
+    pool_heads: learned poolings of the last map beside its mean ("efficientnet-lite2").
+    """
+
+    kind: Kind = "bundle"
+    path: str | None = None
+    size: int = 64
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    patch: int = 16
+    hidden: int = 0
+    pool_heads: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TextStart:
+    """What the text tower starts from.
+
+    kind: "sentence-transformer" takes the folder or installed package named by `path`, "transformer" random
+    weights with a tokeniser trained on the captions, "bundle" that of the image tower's bundle.
+    """
+
+    kind: TextKind = "bundle"
+    path: str | None = None
+    context_length: int = 32
+    vocabulary: int = 2000
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """What is minimised.
+
+    kind: "softmax" over the pictures and texts of a batch (CLIP), or "sigmoid" of every pair (SigLIP).
+    similar_texts: weight in [0, 1) of targets that follow the similarity of the captions, as the text tower
+    saw it before training; similar_temperature: of the softmax over these similarities.
+    hard_negatives: part of a batch, in [0, 1), drawn from pictures that the model confuses with others.
+    labels: weight of the loss over label texts (`LabelSpec`). logit_scale: at the start.
+    keep_texts: weight of 1 − cosine between the text tower's states now and before training.
+    """
+
+    kind: Loss = "softmax"
+    similar_texts: float = 0.0
+    similar_temperature: float = 0.05
+    hard_negatives: float = 0.0
+    labels: float = 0.0
+    logit_scale: float = 14.3
+    keep_texts: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpec:
+    """Short texts that pictures are also compared with: names of classes, and words of the captions.
+
+    classes: a file with the names of the classes that the image tower's own classifier knows, one a line; its
+    opinion of each picture is the target. words: words and pairs of words that stand in the captions of at
+    least so many pictures; 0 for none. fresh: label texts encoded with gradients in each step; the others'
+    vectors are those of at most refresh steps ago.
+    """
+
+    classes: str | None = None
+    words: int = 0
+    fresh: int = 96
+    refresh: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some steps with the same batch, size and trained parts.
+
+    batch: pairs a step. size: side of the pictures, pixels; None: that of the model. image_blocks: how many
+    of the image tower's last blocks are trained besides its head; -1 for all. text: whether the text tower
+    is trained besides its head. least_area: smallest part of a picture that a random crop keeps, in (0, 1].
+    """
+
+    steps: int
+    batch: int = 256
+    size: int | None = None
+    image_blocks: int = -1
+    text: bool = True
+    least_area: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Learning rates of the optimiser's groups at their highest, and what shapes them.
+
+    warmup: steps that they rise for; after that they fall as a cosine to `final` times the highest.
+    decay: weight decay of matrices. ema: decay of the running mean of the weights, which is what is measured
+    and exported; 0 for the weights as they are.
+    """
+
+    heads: float = 1e-3
+    text: float = 5e-5
+    image: float = 1e-4
+    warmup: int = 50
+    final: float = 0.02
+    decay: float = 0.05
+    ema: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole run. dimension: of the space. patience: validations without a better recall before it ends."""
+
+    name: str
+    data: DataSpec
+    stages: tuple[Stage, ...]
+    image: ImageStart = field(default_factory=ImageStart)
+    text: TextStart = field(default_factory=TextStart)
+    loss: LossSpec = field(default_factory=LossSpec)
+    labels: LabelSpec = field(default_factory=LabelSpec)
+    rates: Rates = field(default_factory=Rates)
+    dimension: int = 256
+    seed: int = 0
+    validate_every: int = 100
+    save_every: int = 25
+    patience: int = 10
+    license: str = "not stated"
+    scripts: tuple[str, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def pairs_until(self, step: int) -> int:
+        """Pairs that the steps before this one take."""
+        seen = 0
+        for stage in self.stages:
+            seen += min(step, stage.steps) * stage.batch
+            step -= min(step, stage.steps)
+        return seen
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage that a step, counted from 0, belongs to."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        return self.stages[-1]
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """A recipe from a TOML file. Raises InputError, which names the file and the key."""
+    path = Path(path)
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})", "Check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not TOML ({error})", "Repair the line") from error
+    recipe = cast(Recipe, _built(Recipe, facts, f"{path}: "))
+    check_recipe(recipe)
+    return recipe
+
+
+def recipe_facts(recipe: Recipe) -> dict[str, Any]:
+    """All settings as plain values, for JSON."""
+    return dataclasses.asdict(recipe)
+
+
+def recipe_from_facts(facts: dict[str, Any]) -> Recipe:
+    """The recipe that `recipe_facts` described. Raises InputError."""
+    return cast(Recipe, _built(Recipe, facts, ""))
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise InputError for settings that cannot be trained with."""
+    if not recipe.stages or recipe.steps < 1:
+        raise InputError("the recipe has no steps", "Give [[stages]] with steps = …")
+    for stage in recipe.stages:
+        if stage.batch < 2:
+            raise InputError(
+                f"a stage has batch = {stage.batch}", "A contrastive loss needs at least 2 pairs"
+            )
+        if not 0 < stage.least_area <= 1:
+            raise InputError(
+                f"a stage has least_area = {stage.least_area}", "Wanted more than 0 and at most 1"
+            )
+    if not 0 < recipe.data.val_fraction < 1:
+        raise InputError(f"data.val_fraction is {recipe.data.val_fraction}", "Wanted between 0 and 1")
+
+
+def _built(kind: Any, facts: Any, where: str) -> Any:
+    """A dataclass from a table, each value of the declared type; None where a TOML key is absent."""
+    if not isinstance(facts, dict):
+        raise InputError(f"{where or 'the recipe'} is {facts!r}", "Wanted a table")
+    hints = typing.get_type_hints(kind)
+    for key in facts:
+        if key not in hints:
+            raise InputError(f"{where}there is no setting {key!r}", f"Wanted any of {', '.join(hints)}")
+    values = {key: _value(hints[key], value, f"{where}{key}") for key, value in facts.items()}
+    for entry in dataclasses.fields(kind):
+        needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if needed and entry.name not in values:
+            raise InputError(f"{where}{entry.name!r} is missing", "See docs/train.md for all settings")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+        origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return _built(hint, value, f"{where}.")
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where} is {value!r}", "Wanted a list")
+        return tuple(_value(get_args(hint)[0], entry, f"{where}[{n}]") for n, entry in enumerate(value))
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise InputError(f"{where} is {value!r}", f"Wanted one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise InputError(f"{where} is {value!r}", f"Wanted {_WORDS[hint]}")
+    return value
+
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

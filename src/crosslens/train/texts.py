@@ -1,0 +1,83 @@
+"""All captions of a run in one table: ids, and the vectors that the text tower gave them before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crosslens.train.pairs import Pairs
+from crosslens.train.start import Start
+
+
+@dataclass
+class TextTable:
+    """Distinct captions. first, captions: of picture p, rows captions[first[p] : first[p + 1]] of `tokens`.
+
+    tokens: int64 (texts, length). vectors: float16 (texts, d), unit length, before training; None where not
+    asked.
+    """
+
+    first: NDArray[np.int64]
+    captions: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    vectors: Tensor | None
+
+    @classmethod
+    def of(cls, pairs: Pairs, started: Start, *, similar: bool, device: torch.device) -> TextTable:
+        """similar: whether the vectors are needed."""
+        place: dict[str, int] = {}
+        captions = [place.setdefault(text, len(place)) for texts in pairs.texts for text in texts]
+        first = np.concatenate([[0], np.cumsum([len(texts) for texts in pairs.texts])])
+        tokens = started.tokenize(list(place)).ids
+        vectors = encode_texts(started, tokens, device) if similar else None
+        return cls(first.astype(np.int64), np.array(captions, np.int64), tokens, vectors)
+
+    def choose(self, pictures: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+        """One caption of each picture, at random: (n,)."""
+        counts = self.first[pictures + 1] - self.first[pictures]
+        chosen: NDArray[np.int64] = self.captions[self.first[pictures] + random.integers(0, counts)]
+        return chosen
+
+    def ids(self, captions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 (n, length)."""
+        found: NDArray[np.int64] = self.tokens[captions]
+        return found
+
+    @staticmethod
+    def same(captions: NDArray[np.int64], pictures: NDArray[np.int64]) -> Tensor:
+        """Bool (n, n): pairs of the same picture, or with equal captions."""
+        equal = (captions[:, None] == captions[None]) | (pictures[:, None] == pictures[None])
+        return torch.from_numpy(equal)
+
+    def before(self, captions: NDArray[np.int64], device: torch.device) -> Tensor:
+        """float32 (n, d): the vectors before training."""
+        assert self.vectors is not None  # noqa: S101
+        return self.vectors[torch.from_numpy(captions)].float().to(device)
+
+    def similarity(self, captions: NDArray[np.int64], device: torch.device) -> Tensor:
+        """float32 (n, n): cosines of the captions before training."""
+        vectors = self.before(captions, device)
+        return vectors @ vectors.T
+
+
+def encode_texts(started: Start, tokens: NDArray[np.int64], device: torch.device, batch: int = 256) -> Tensor:
+    """float16 (n, d) of unit length: long texts beside long ones, so that little padding is computed."""
+    lengths = (tokens != started.text.pad_id).sum(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    found = torch.empty(len(tokens), 0)
+    started.model.eval()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for at in range(0, len(order), batch):
+            rows = order[at : at + batch]
+            ids = tokens[rows]
+            if started.model.text.spec.ignores_padding:
+                ids = ids[:, : int(lengths[rows].max())]
+            vectors = started.model.embed_texts(torch.from_numpy(np.ascontiguousarray(ids)).to(device))
+            if not found.shape[1]:
+                found = torch.empty(len(tokens), vectors.shape[1], dtype=torch.float16)
+            found[torch.from_numpy(rows)] = vectors.half().cpu()
+    return found

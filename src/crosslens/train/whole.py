@@ -1,0 +1,209 @@
+"""Training of the towers themselves: a recipe in, a run folder out.
+
+A run folder holds recipe.json, checkpoint.pt, best.pt, tokenizer.json, classes.npz (what the image network's
+own classifier says of the training pictures), log.csv, curves.png, and the exported bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from crosslens.errors import InputError
+from crosslens.models.bundle import Bundle, load_bundle
+from crosslens.train.card import write_card
+from crosslens.train.efficientnet import start_from_classes
+from crosslens.train.export import About, Storage, check_export, export_bundle
+from crosslens.train.labels import Labels, build_labels, read_classes
+from crosslens.train.log import Log
+from crosslens.train.pairs import Pairs
+from crosslens.train.reading import read_pairs
+from crosslens.train.recipe import Recipe, check_recipe, recipe_facts, recipe_from_facts
+from crosslens.train.start import Start, principal_projection, start
+from crosslens.train.texts import encode_texts
+from crosslens.train.towers import ConvolutionalTower
+from crosslens.train.trainer import Report, Trainer
+from crosslens.train.validation import Validation, prepared, validate
+
+_KEPT_CLASSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that can take steps. place: that the recipe's paths are relative to."""
+
+    recipe: Recipe
+    folder: Path
+    trainer: Trainer
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left, or no better recall came for as long as the recipe has patience."""
+        return self.trainer.step >= self.recipe.steps or self.trainer.waited >= self.recipe.patience
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a run made. step: that the weights are of. gap: see `check_export`."""
+
+    bundle: Bundle
+    step: int
+    validation: Validation
+    gap: float
+
+
+def open_run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    place: Path = Path(),
+    device: str = "cpu",
+    on_step: Callable[[str], None] = lambda _step: None,
+    pairs: tuple[Pairs, Pairs] | None = None,
+) -> Run:
+    """A new run in a folder, or the one that lies there, at its last checkpoint.
+
+    pairs: training and held-out pairs in memory, instead of those that the recipe names.
+    Raises InputError where the folder holds a run of another recipe.
+    """
+    check_recipe(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    _same_recipe(recipe, folder / "recipe.json")
+    on_step("reading the pairs")
+    train, val = pairs if pairs is not None else read_pairs(recipe, place)
+    on_step(f"building the towers ({len(train)} pictures to train on, {len(val)} held out)")
+    started = start(recipe, train, folder)
+    started.model.to(device)
+    labels = _prepare(recipe, started, train, folder, place, torch.device(device), on_step)
+    if isinstance(started.model.image, ConvolutionalTower) and device == "cpu":
+        trained = max(stage.image_blocks for stage in recipe.stages)
+        if min(stage.image_blocks for stage in recipe.stages) >= 0:
+            started.model.image.freeze(trained)
+    trainer = Trainer(recipe, started, train, val, labels, folder, device=device)
+    trainer.resume()
+    return Run(recipe, folder, trainer)
+
+
+def train_steps(run: Run, limit: float | None = None) -> Iterator[Report]:
+    """Take the run's steps and keep its log; see `Trainer.steps`."""
+    log = Log(run.folder, run.trainer.step)
+    for report in run.trainer.steps(limit):
+        log.add(report)
+        yield report
+    log.draw()
+
+
+def finish(run: Run, storage: Storage = Storage()) -> Finished:  # noqa: B008 (frozen)
+    """Export the best weights as a bundle in the run folder, and check that the pipeline computes the same.
+
+    An export that was there is replaced once the new one is whole. Raises ConversionError, ModelError.
+    """
+    trainer, started = run.trainer, run.trainer.started
+    step = trainer.load_best()
+    if isinstance(started.model.image, ConvolutionalTower):
+        started.model.image.frozen = None
+    validation = validate(started.model, started, trainer.val, trainer.device)
+    about = About(run.recipe.name, license=run.recipe.license, scripts=run.recipe.scripts)
+    out, draft = run.folder / run.recipe.name, run.folder / f"{run.recipe.name}.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    exact = export_bundle(started, about, draft)
+    sample = trainer.val.subset(range(min(8, len(trainer.val))))
+    pixels = next(prepared(started, sample, len(sample)))
+    gap = check_export(started, exact, pixels, [texts[0] for texts in sample.texts])
+    if storage != Storage():
+        shutil.rmtree(draft)
+        export_bundle(started, about, draft, storage)
+    write_card(draft, run.recipe, step, validation, (len(trainer.train), len(trainer.val)))
+    shutil.rmtree(out, ignore_errors=True)
+    draft.rename(out)
+    return Finished(load_bundle(out), step, validation, gap)
+
+
+def _same_recipe(recipe: Recipe, path: Path) -> None:
+    facts = json.loads(json.dumps(recipe_facts(recipe)))
+    if not path.is_file():
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+        return
+    if recipe_from_facts(json.loads(path.read_text())) != recipe:
+        raise InputError(f"{path.parent} holds a run of another recipe", "Name another folder, or remove it")
+
+
+def _prepare(
+    recipe: Recipe,
+    started: Start,
+    train: Pairs,
+    folder: Path,
+    place: Path,
+    device: torch.device,
+    on_step: Callable[[str], None],
+) -> Labels | None:
+    """Starting values of the heads, and the label texts."""
+    if recipe.text.kind == "sentence-transformer":
+        on_step("starting the text head")
+        _start_text_head(recipe, started, train, device)
+    classes = read_classes(place / recipe.labels.classes) if recipe.labels.classes else []
+    opinions = None
+    if classes and started.classifier is not None:
+        on_step("asking the image network's classifier")
+        opinions = _opinions(started, train, folder, device)
+        names = encode_texts(started, started.tokenize([forms[0] for forms in classes]).ids, device).float()
+        assert isinstance(started.model.image, ConvolutionalTower)  # noqa: S101
+        start_from_classes(started.model.image.head, started.classifier, names.to(device))
+    if not recipe.loss.labels:
+        return None
+    on_step("collecting label texts")
+    return build_labels(train.texts, recipe.labels.words, classes, opinions)
+
+
+def _start_text_head(recipe: Recipe, started: Start, train: Pairs, device: torch.device) -> None:
+    """The projection that keeps most of what the text tower already tells apart."""
+    texts = sorted({text for line in train.texts for text in line})
+    random = np.random.default_rng([recipe.seed, 4])
+    sample = [texts[n] for n in random.permutation(len(texts))[:4096]]
+    value = started.model.text.values["text/projection/weight"]
+    width = value.shape[1]
+    kept = value.data
+    value.data = torch.eye(width, device=device)
+    states = encode_texts(started, started.tokenize(sample).ids, device).float().numpy()
+    value.data = kept
+    with torch.no_grad():
+        value.copy_(torch.from_numpy(principal_projection(states, recipe.dimension)))
+
+
+def _opinions(
+    started: Start, train: Pairs, folder: Path, device: torch.device
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Best classes of each training picture (n, 20) and their probabilities, worked out once for a run."""
+    path = folder / "classes.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as kept:
+            return kept["classes"], kept["probabilities"]
+    image, classifier = started.model.image, started.classifier
+    assert isinstance(image, ConvolutionalTower)  # noqa: S101
+    assert isinstance(classifier, nn.Linear)  # noqa: S101
+    best, likely = [], []
+    if device.type == "cpu":
+        image.freeze(0)
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for pixels in prepared(started, train, 64):
+            batch = torch.from_numpy(pixels).to(device)
+            states = (batch.float() - started.model.pixel_mean) / started.model.pixel_std
+            states = states.contiguous(memory_format=torch.channels_last)
+            states = image.last_map(states)
+            p = functional.softmax(classifier(states.mean(dim=(2, 3))).float(), dim=1).topk(_KEPT_CLASSES)
+            best.append(p.indices.cpu().numpy())
+            likely.append(p.values.cpu().numpy())
+    image.frozen = None
+    found: tuple[Any, Any] = np.concatenate(best).astype(np.int64), np.concatenate(likely).astype(np.float32)
+    np.savez(path, classes=found[0], probabilities=found[1])
+    return found

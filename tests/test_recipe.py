@@ -1,0 +1,68 @@
+"""Recipes: what is read is what was written, and what is wrong is named with its remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from crosslens.errors import InputError
+from crosslens.train.labels import plural, singular
+from crosslens.train.recipe import read_recipe, recipe_facts, recipe_from_facts
+
+HEAD = 'name = "x"\n[data]\ntrain = "pairs"\n'
+STAGE = "[[stages]]\nsteps = 10\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_says_which_stage_a_step_belongs_to(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, f"{HEAD}{STAGE}batch = 8\n{STAGE}batch = 16\nsize = 96\n"))
+    assert recipe.steps == 20
+    assert [recipe.stage_at(step).batch for step in (0, 9, 10, 19)] == [8, 8, 16, 16]
+    assert [recipe.pairs_until(step) for step in (0, 10, 12, 20)] == [0, 80, 112, 240]
+    assert recipe_from_facts(recipe_facts(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("name = ", "not TOML"),
+        (HEAD, "missing"),
+        (f"{HEAD}colour = 1\n{STAGE}", "no setting 'colour'"),
+        (f"{HEAD}{STAGE}batch = 1\n", "at least 2 pairs"),
+        (f'{HEAD}{STAGE}batch = "many"\n', "a whole number"),
+        (f"{HEAD}{STAGE}text = 1\n", "true or false"),
+        (f"{HEAD}{STAGE}least_area = 0.0\n", "more than 0"),
+        (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
+        (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),
+        ('name = "x"\ndata = 1\n', "a table"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        read_recipe(written(tmp_path, text))
+
+
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_the_recipe_of_the_embedded_model_is_sound() -> None:
+    folder = Path(__file__).parents[1] / "recipes"
+    assert read_recipe(folder / "starter.toml").name == "starter"
+    assert len((folder / "imagenet_classes.txt").read_text().splitlines()) == 1000
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [("dog", "dogs"), ("child", "children"), ("bench", "benches"), ("puppy", "puppies"), ("boy", "boys"),
+     ("dress", "dresses"), ("man", "men"), ("bus", "buses"), ("box", "boxes"), ("knife", "knives")],
+)  # fmt: skip
+def test_plurals_are_formed_and_undone(one: str, many: str) -> None:
+    assert plural(one) == many
+    assert singular(many) == one
+    assert singular(one) == one
