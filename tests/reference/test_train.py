@@ -165,6 +165,21 @@ def test_a_run_that_was_killed_goes_on_with_the_same_losses(tmp_path: Path) -> N
     assert len(losses(whole)) == 12
 
 
+def test_every_part_of_the_loss_is_computed_and_falls(tmp_path: Path) -> None:
+    plain = recipe(tmp_path, 60)
+    loss = dataclasses.replace(
+        plain.loss, kind="sigmoid", hard_negatives=0.25, similar_texts=0.2, keep_texts=0.1, labels=0.5
+    )
+    facts = dataclasses.replace(plain, loss=loss, labels=dataclasses.replace(plain.labels, words=4))
+    reports = list(train_steps(open_run(facts, tmp_path / "run", place=tmp_path)))
+    assert set(reports[0].parts) == {"pairs", "texts", "labels"}
+    assert all(np.isfinite(list(report.parts.values())).all() for report in reports)
+    for part in ("pairs", "labels"):
+        assert np.mean([r.parts[part] for r in reports[-10:]]) < np.mean(
+            [r.parts[part] for r in reports[:10]]
+        )
+
+
 def test_a_folder_with_a_run_of_another_recipe_is_refused(tmp_path: Path) -> None:
     first = recipe(tmp_path, 4)
     open_run(first, tmp_path / "run", place=tmp_path)
