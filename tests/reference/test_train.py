@@ -165,10 +165,11 @@ def test_a_run_that_was_killed_goes_on_with_the_same_losses(tmp_path: Path) -> N
     assert len(losses(whole)) == 12
 
 
-def test_every_part_of_the_loss_is_computed_and_falls(tmp_path: Path) -> None:
+@pytest.mark.parametrize("similar", [0.0, 0.2])
+def test_every_part_of_the_loss_is_computed_and_falls(tmp_path: Path, similar: float) -> None:
     plain = recipe(tmp_path, 60)
     loss = dataclasses.replace(
-        plain.loss, kind="sigmoid", hard_negatives=0.25, similar_texts=0.2, keep_texts=0.1, labels=0.5
+        plain.loss, kind="sigmoid", hard_negatives=0.25, similar_texts=similar, keep_texts=0.1, labels=0.5
     )
     facts = dataclasses.replace(plain, loss=loss, labels=dataclasses.replace(plain.labels, words=4))
     reports = list(train_steps(open_run(facts, tmp_path / "run", place=tmp_path)))

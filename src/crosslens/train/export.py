@@ -26,9 +26,9 @@ _CLOSE = 1e-4  # 1 − cosine, exported as float32
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """How weights are written. half: as float16.
+    """How weights are written.
 
-    Small_table: rows of the token table as int8, each with a scale.
+    half: as float16. small_table: rows of the token table as int8, each with a scale.
     """
 
     half: bool = False

@@ -99,6 +99,11 @@ class LossSpec:
     logit_scale: float = 14.3
     keep_texts: float = 0.0
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a part of it needs the captions' vectors before training."""
+        return self.similar_texts > 0 or self.keep_texts > 0
+
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:

@@ -30,9 +30,9 @@ _PLAIN_NORM = ((0.5,) * 3, (0.5,) * 3)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A model to train. tokenize: texts → ids.
+    """A model to train.
 
-    Classifier: of the image network's own classes, where it has one.
+    tokenize: texts → ids. classifier: of the image network's own classes, where it has one.
     """
 
     model: TwoTowers
@@ -81,7 +81,7 @@ def _from_bundle(recipe: Recipe, folder: Path) -> Start:
     if not isinstance(towers, Networks):
         raise ModelError(
             f"model {spec.name!r} is a graph, whose weights cannot be trained",
-            "Train its heads (crosslens train heads), or start from a converted model",
+            "Start from a model that was converted from its weights: crosslens models convert",
         )
     path = bundle.weights(towers)
     image = NetworkTower("image", towers.image, read_weights(path, "image."))

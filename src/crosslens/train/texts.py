@@ -27,13 +27,13 @@ class TextTable:
     vectors: Tensor | None
 
     @classmethod
-    def of(cls, pairs: Pairs, started: Start, *, similar: bool, device: torch.device) -> TextTable:
-        """similar: whether the vectors are needed."""
+    def of(cls, pairs: Pairs, started: Start, *, before: bool, device: torch.device) -> TextTable:
+        """before: whether the vectors before training are needed."""
         place: dict[str, int] = {}
         captions = [place.setdefault(text, len(place)) for texts in pairs.texts for text in texts]
         first = np.concatenate([[0], np.cumsum([len(texts) for texts in pairs.texts])])
         tokens = started.tokenize(list(place)).ids
-        vectors = encode_texts(started, tokens, device) if similar else None
+        vectors = encode_texts(started, tokens, device) if before else None
         return cls(first.astype(np.int64), np.array(captions, np.int64), tokens, vectors)
 
     def choose(self, pictures: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:

@@ -59,7 +59,7 @@ class Batch:
 class Trainer:
     """A run in a folder: `steps` yields a Report for each step that is still to be done.
 
-    folder: holds checkpoint.pt. device: as torch names it. threads: that prepare pictures.
+    folder: holds checkpoint.pt. device: as torch names it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Trainer:
         self.recipe, self.started, self.train, self.val, self.labels = recipe, started, train, val, labels
         self.folder, self.device = folder, torch.device(device)
         self.model = started.model.to(self.device)
-        self.texts = TextTable.of(train, started, similar=recipe.loss.similar_texts > 0, device=self.device)
+        self.texts = TextTable.of(train, started, before=recipe.loss.looks_back, device=self.device)
         self.pixels = Pixels(train.images, max(started.image.size, *(s.size or 0 for s in recipe.stages)))
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="crosslens-views")
         self.optimizer = self._optimizer()

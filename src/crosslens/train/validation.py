@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from crosslens.decode import decode
+from crosslens.matching.retrieval import CUTOFFS, retrieval_metrics
 from crosslens.preprocess import preprocess
 from crosslens.train.pairs import Pairs
 from crosslens.train.start import Start
@@ -48,12 +49,8 @@ def validate(model: TwoTowers, started: Start, val: Pairs, device: torch.device)
     texts = [text for line in val.texts for text in line]
     owner = np.repeat(np.arange(len(val)), [len(line) for line in val.texts])
     vectors = encode_texts(started, started.tokenize(texts).ids, device).float()
-    scores = (vectors @ torch.from_numpy(images).T).numpy()
-    own = scores[np.arange(len(texts)), owner]
-    better = (scores > own[:, None]).sum(axis=1)
-    equal = (scores == own[:, None]).sum(axis=1) - 1
-    rank = better + equal / 2  # the expected rank among ties
-    return Validation(*(float((rank < k).mean()) for k in (1, 5, 10)))
+    figures = retrieval_metrics(images, vectors.numpy(), owner, resamples=0).text_to_image
+    return Validation(*(figures[f"recall@{k}"] for k in CUTOFFS))
 
 
 def encode_images(
