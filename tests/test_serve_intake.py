@@ -59,13 +59,14 @@ def send(client: TestClient, files: dict[str, bytes], status: int = 202) -> Any:
     return ask(client, "POST", "libraries/photos/items", status, files=parts)
 
 
-def accept(tmp_path: Path, name: str, data: bytes) -> None:
+def accept(tmp_path: Path, name: str, data: bytes) -> uploads.Incoming:
     """An upload that was accepted, and no more."""
     incoming = uploads.Incoming(tmp_path / "photos" / "files", ServeConfig().limits)
     incoming.begin(name)
     incoming.write(data)
     incoming.end()
     incoming.accept()
+    return incoming
 
 
 @contextmanager
@@ -185,6 +186,13 @@ def test_a_kill_while_what_was_taken_in_is_deleted_leaves_no_job_that_fails(
         assert [job["state"] for job in all_ended(client)] == ["done"]
         assert items_in(client) == files_in(tmp_path) == ["a.png"]
         assert list((tmp_path / "photos" / "files" / ACCEPTED).iterdir()) == []
+
+
+def test_an_upload_that_was_accepted_is_deleted_by_its_job_alone(tmp_path: Path) -> None:
+    incoming = accept(tmp_path, "a.png", png("red"))
+    incoming.folder.mkdir(parents=True)  # where the job moves it to delete it
+    incoming.close()
+    assert incoming.folder.exists()
 
 
 def test_of_two_that_are_the_same_the_second_is_no_other_after_a_kill(

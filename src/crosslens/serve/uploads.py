@@ -65,6 +65,7 @@ class Incoming:
         self.folder = files / INCOMING / self._identity
         self._arrived: list[Arrived] = []
         self._file: BinaryIO | None = None
+        self._accepted = False
         self._name = ""
         self._size = 0
         self._hash = hashlib.sha256()
@@ -112,13 +113,15 @@ class Incoming:
             (self.folder / NAMES).write_text(json.dumps([asdict(one) for one in self._arrived]))
             accepted.parent.mkdir(exist_ok=True)
             self.folder.rename(accepted)
+        self._accepted = True
         return accepted
 
     def close(self) -> None:
-        """Leave nothing of what was not accepted."""
+        """Leave nothing of what was not accepted; what was is deleted by who takes it in."""
         if self._file is not None:
             self._file.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._accepted:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class FormReader:
