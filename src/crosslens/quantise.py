@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,9 +18,10 @@ import numpy as np
 from crosslens import places
 from crosslens.certificate import Certificate, certificate_file, save_certificate
 from crosslens.certify import OnStep, Sample, check_model
-from crosslens.errors import MissingExtraError, ModelError
+from crosslens.errors import ModelError
 from crosslens.matcher import Matcher
 from crosslens.models.bundle import Bundle
+from crosslens.models.quantisation import load_nncf
 from crosslens.towers.openvino import OpenVinoModel
 
 # Pictures that the ranges of activations are taken from.
@@ -62,7 +61,7 @@ def quantise(
 
 
 def _quantised(bundle: Bundle, pictures: Sequence[str]) -> Any:
-    nncf = _nncf()
+    nncf = load_nncf()
     model = OpenVinoModel(bundle, "f32")
     matcher = Matcher(model, decode="exact")
 
@@ -83,14 +82,3 @@ def _save(graph: Any, file: Path) -> None:
     import openvino
 
     openvino.serialize(graph, str(file), str(file.with_suffix(".bin")))
-
-
-def _nncf() -> Any:
-    """NNCF, told not to report home before it is imported: it asks its environment then, and never again."""
-    os.environ["NNCF_CI"] = "1"
-    try:
-        import nncf
-    except ImportError as error:
-        raise MissingExtraError("nncf", "int8") from error
-    nncf.set_log_level(logging.ERROR)
-    return nncf

@@ -29,9 +29,16 @@ class PaddedConvolution(nn.Module):
         super().__init__()
         size, stride = conv.kernel_size[0], conv.stride[0]
         total = size - stride if stride > 1 else size - 1
-        self.padding = (total // 2, total - total // 2) * 2 if total else None
+        even = total % 2 == 0
+        self.padding = None if even else (total // 2, total - total // 2) * 2
         plain = nn.Conv2d(
-            conv.in_channels, conv.out_channels, size, stride, groups=conv.groups, bias=conv.bias is not None
+            conv.in_channels,
+            conv.out_channels,
+            size,
+            stride,
+            padding=total // 2 if even else 0,
+            groups=conv.groups,
+            bias=conv.bias is not None,
         )
         plain.load_state_dict(conv.state_dict())
         self.conv = fuse_conv_bn_eval(plain.eval(), norm.eval())

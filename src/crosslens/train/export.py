@@ -18,6 +18,7 @@ from crosslens.models.convert import tokenizers
 from crosslens.models.convert.convert import network_facts
 from crosslens.models.convert.immich import stated
 from crosslens.models.convert.write import drafted, safetensors_pieces
+from crosslens.train.int8 import quantised_onnx
 from crosslens.train.start import Start
 from crosslens.train.towers import ConvolutionalTower, NetworkTower
 
@@ -28,11 +29,13 @@ _CLOSE = 1e-4  # 1 − cosine, exported as float32
 class Storage:
     """How weights are written.
 
-    half: as float16. small_table: rows of the token table as int8, each with a scale.
+    half: as float16. small_table: rows of the token table as int8, each with a scale. int8: a convolutional
+    image tower computes in int8 (`quantised_onnx`).
     """
 
     half: bool = False
     small_table: bool = False
+    int8: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,18 @@ class About:
     source: str = "trained with crosslens"
 
 
-def export_bundle(started: Start, about: About, out: Path, storage: Storage = Storage()) -> Bundle:
-    """Write the model as a bundle folder, whole or not at all. Raises ConversionError, MissingExtraError."""
+def export_bundle(
+    started: Start,
+    about: About,
+    out: Path,
+    storage: Storage = Storage(),
+    pixels: NDArray[np.uint8] | None = None,
+) -> Bundle:
+    """Write the model as a bundle folder, whole or not at all.
+
+    pixels: uint8 (n, 3, s, s), preprocessed: what the ranges of an int8 tower are taken from.
+    Raises ConversionError, MissingExtraError.
+    """
     model = started.model.eval().to("cpu")
     image = model.image
     facts: dict[str, Any] = {
@@ -65,7 +78,7 @@ def export_bundle(started: Start, about: About, out: Path, storage: Storage = St
         weights = {**image.weights(), **weights}
         pictures["network"] = network_facts(image.spec)
     else:
-        graph = onnx_of(image, started.image.size, half=storage.half)
+        graph = _image_graph(started, image, storage, pixels)
         pictures |= {"file": "image.onnx", "input": "pixel_values", "output": "image_embeds"}
     words = {
         "tokenizer": "tokenizer.json",
@@ -85,6 +98,18 @@ def export_bundle(started: Start, about: About, out: Path, storage: Storage = St
              "license": about.license, "source": about.source}
         )  # fmt: skip
     return load_bundle(out)
+
+
+def _image_graph(
+    started: Start, image: ConvolutionalTower, storage: Storage, pixels: NDArray[np.uint8] | None
+) -> bytes:
+    if not storage.int8:
+        return onnx_of(image, started.image.size, half=storage.half)
+    if pixels is None:
+        raise ModelError("an int8 image tower takes its ranges from pictures", "Give pixels")
+    model = started.model
+    normalised = (torch.from_numpy(pixels).float() - model.pixel_mean) / model.pixel_std
+    return quantised_onnx(onnx_of(image, started.image.size), normalised.numpy())
 
 
 def check_export(started: Start, bundle: Bundle, pixels: NDArray[np.uint8], texts: list[str]) -> float:

@@ -36,6 +36,8 @@ from crosslens.train.trainer import Report, Trainer
 from crosslens.train.validation import Validation, prepared, validate
 
 _KEPT_CLASSES = 20
+# Pictures that the ranges of an int8 tower are taken from.
+_CALIBRATION = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def finish(run: Run, storage: Storage = Storage()) -> Finished:  # noqa: B008 (f
     gap = check_export(started, exact, pixels, [texts[0] for texts in sample.texts])
     if storage != Storage():
         shutil.rmtree(draft)
-        export_bundle(started, about, draft, storage)
+        ranges = trainer.train.subset(range(min(_CALIBRATION, len(trainer.train))))
+        calibration = np.concatenate(list(prepared(started, ranges, 32))) if storage.int8 else None
+        export_bundle(started, about, draft, storage, calibration)
     write_card(draft, run.recipe, step, validation, (len(trainer.train), len(trainer.val)))
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)

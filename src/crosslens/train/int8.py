@@ -1,0 +1,33 @@
+"""A convolutional graph in float → the same in int8, by post-training quantisation."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosslens.errors import MissingExtraError
+from crosslens.models.quantisation import load_nncf
+
+
+def quantised_onnx(graph: bytes, pixels: NDArray[np.float32]) -> bytes:
+    """An ONNX graph whose convolutions and matrix products compute in int8, weights stored as int8.
+
+    graph: one float32 input pixel_values (n, 3, s, s). pixels: normalised, (n, 3, s, s): a few hundred like
+    those that it will see; the ranges of activations are theirs. Raises MissingExtraError.
+    """
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "int8")
+    import onnx
+
+    nncf = load_nncf()
+    batches: list[dict[str, Any]] = [{"pixel_values": picture[None]} for picture in pixels]
+    with contextlib.redirect_stdout(io.StringIO()):  # where it draws its progress
+        found = nncf.quantize(onnx.load_from_string(graph), nncf.Dataset(batches), subset_size=len(batches))
+    made: bytes = found.SerializeToString()
+    return made
