@@ -105,11 +105,11 @@ def recipe(folder: Path, steps: int) -> Recipe:
 
 def unmirrored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Left and right are told apart here, so nothing is mirrored."""
-    from crosslens.train import trainer
+    from crosslens.train import batches
 
-    kept = trainer.random_view
+    kept = batches.random_view
     monkeypatch.setattr(
-        trainer, "random_view", lambda *given: dataclasses.replace(kept(*given), flipped=False)
+        batches, "random_view", lambda *given: dataclasses.replace(kept(*given), flipped=False)
     )
 
 

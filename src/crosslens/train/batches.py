@@ -1,0 +1,74 @@
+"""What each step takes: pictures in the order of the epoch, each in a random view, and a caption of each.
+
+Everything random follows from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crosslens.train.pairs import Pairs, Pixels, random_view
+from crosslens.train.recipe import Recipe, Stage
+from crosslens.train.texts import TextTable
+
+_NEAREST = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's inputs. pictures: rows of the training pictures. captions: rows of the table of texts.
+
+    pixels: uint8 (n, 3, s, s).
+    """
+
+    pictures: NDArray[np.int64]
+    captions: NDArray[np.int64]
+    pixels: NDArray[np.uint8]
+
+
+class Batches:
+    """The batches of a run. size: side of the model's input, for stages that name none."""
+
+    def __init__(self, recipe: Recipe, train: Pairs, texts: TextTable, size: int) -> None:
+        self._recipe, self._texts, self._size, self._total = recipe, texts, size, len(train)
+        self._pixels = Pixels(train.images, max(size, *(stage.size or 0 for stage in recipe.stages)))
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="crosslens-views")
+
+    def batch(self, step: int, seen: Tensor) -> Batch:
+        """The batch of a step, counted from 0.
+
+        seen: (pictures, d), the last vector of each training picture, by which hard negatives are chosen.
+        """
+        stage = self._recipe.stage_at(step)
+        random = np.random.default_rng([self._recipe.seed, step, 1])
+        pictures = self._pictures(step, stage, random, seen)
+        captions = self._texts.choose(pictures, random)
+        sizes = [self._pixels.picture(row).size for row in pictures.tolist()]
+        views = [random_view(random, size, stage.least_area) for size in sizes]
+        pixels = self._pixels.batch(pictures.tolist(), views, stage.size or self._size, self._pool)
+        return Batch(pictures, captions, pixels)
+
+    def _pictures(
+        self, step: int, stage: Stage, random: np.random.Generator, seen: Tensor
+    ) -> NDArray[np.int64]:
+        """The next rows in the order of the epoch; some are exchanged for pictures that are like others."""
+        total, seed = self._total, self._recipe.seed
+        first = self._recipe.pairs_until(step)
+        places = np.arange(first, first + min(stage.batch, total))
+        epochs = sorted({int(place) // total for place in places})
+        orders = {e: np.random.default_rng([seed, e]).permutation(total) for e in epochs}
+        rows = np.array([orders[place // total][place % total] for place in places.tolist()], np.int64)
+        hard = round(self._recipe.loss.hard_negatives * len(rows))
+        if hard:
+            anchors = torch.from_numpy(rows[:hard])
+            scores = (seen[anchors].float() @ seen.float().T).scatter(1, anchors[:, None], -2.0)
+            nearest = scores.topk(min(_NEAREST, total - 1), dim=1).indices.numpy()
+            rows[-hard:] = nearest[np.arange(hard), random.integers(nearest.shape[1], size=hard)]
+            rows = np.unique(rows)
+        return rows
