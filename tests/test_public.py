@@ -73,7 +73,7 @@ RANKS = (
     {"train.validation", "train.export", "train.batches", "train.optimizer"},
     {"train.objective"},
     {"train.trainer", "train.card"},
-    {"train.log"},
+    {"train.log", "train.certificate"},
     {"train.whole"},
     {"store.catalog"},
     {"automm", "store.targets"},

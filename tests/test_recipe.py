@@ -39,6 +39,7 @@ def test_a_recipe_says_which_stage_a_step_belongs_to(tmp_path: Path) -> None:
         (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
         (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),
         ('name = "x"\ndata = 1\n', "a table"),
+        (f'{HEAD}{STAGE}[image]\nkind = "vit"\n[export]\nint8 = true\n', "convolutional"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, problem: str) -> None:
@@ -55,6 +56,14 @@ def test_the_recipe_of_the_embedded_model_is_sound() -> None:
     folder = Path(__file__).parents[1] / "recipes"
     assert read_recipe(folder / "starter.toml").name == "starter"
     assert len((folder / "imagenet_classes.txt").read_text().splitlines()) == 1000
+
+
+def test_settings_that_came_later_have_the_value_that_runs_from_before_had(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, HEAD + STAGE))
+    facts = recipe_facts(recipe)
+    for later in ("export",):
+        del facts[later]
+    assert recipe_from_facts(facts) == recipe
 
 
 @pytest.mark.parametrize(

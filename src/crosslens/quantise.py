@@ -23,6 +23,7 @@ from crosslens.matcher import Matcher
 from crosslens.models.bundle import Bundle
 from crosslens.models.quantisation import load_nncf
 from crosslens.towers.openvino import OpenVinoModel
+from crosslens.types import ImageInput
 
 # Pictures that the ranges of activations are taken from.
 _CALIBRATION = 300
@@ -60,7 +61,7 @@ def quantise(
     return certificate
 
 
-def _quantised(bundle: Bundle, pictures: Sequence[str]) -> Any:
+def _quantised(bundle: Bundle, pictures: Sequence[ImageInput]) -> Any:
     nncf = load_nncf()
     model = OpenVinoModel(bundle, "f32")
     matcher = Matcher(model, decode="exact")

@@ -70,7 +70,11 @@ def whole(
     if not run.finished:
         output.notice(f"{run.trainer.step:,} of {run.recipe.steps:,} steps done; the same command goes on")
         return
-    done = finish(run)
+    done = finish(run, on_step=output.notice)
+    certified = "held out are too few pictures for a certificate"
+    if done.certificate is not None:
+        certified = f"its certificate: crosslens models show {done.bundle.folder}"
+    output.notice(certified)
     output.trained(str(done.bundle.folder), done.step, done.validation.by_name, done.gap)
 
 

@@ -157,6 +157,19 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSpec:
+    """How the bundle's weights are written; nothing of the training depends on it.
+
+    half: as float16. small_table: rows of the token table as int8, each with a scale. int8: a convolutional
+    image tower ("efficientnet-lite2") computes in int8.
+    """
+
+    half: bool = False
+    small_table: bool = False
+    int8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A whole run. dimension: of the space. patience: validations without a better recall before it ends."""
 
@@ -168,6 +181,7 @@ class Recipe:
     loss: LossSpec = field(default_factory=LossSpec)
     labels: LabelSpec = field(default_factory=LabelSpec)
     rates: Rates = field(default_factory=Rates)
+    export: ExportSpec = field(default_factory=ExportSpec)
     dimension: int = 256
     seed: int = 0
     validate_every: int = 100
@@ -237,6 +251,11 @@ def check_recipe(recipe: Recipe) -> None:
             )
     if not 0 < recipe.data.val_fraction < 1:
         raise InputError(f"data.val_fraction is {recipe.data.val_fraction}", "Wanted between 0 and 1")
+    if recipe.export.int8 and recipe.image.kind != "efficientnet-lite2":
+        raise InputError(
+            f"export.int8 is for a convolutional image tower, and image.kind is {recipe.image.kind!r}",
+            "Leave it out; afterwards: crosslens models quantize",
+        )
 
 
 def _built(kind: Any, facts: Any, where: str) -> Any:

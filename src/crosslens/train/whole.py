@@ -6,6 +6,7 @@ own classifier says of the training pictures), log.csv, curves.png, and the expo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from crosslens.certificate import Certificate
 from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.train.card import write_card
+from crosslens.train.certificate import certify_export
 from crosslens.train.efficientnet import start_from_classes
 from crosslens.train.export import About, Storage, check_export, export_bundle
 from crosslens.train.labels import Labels, build_labels, read_classes
@@ -56,12 +59,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a run made. step: that the weights are of. gap: see `check_export`."""
+    """What a run made. step: that the weights are of. gap: see `check_export`.
+
+    certificate: how near the bundle's ways of computing come to the trained model; None where too few
+    pictures are held out to tell.
+    """
 
     bundle: Bundle
     step: int
     validation: Validation
     gap: float
+    certificate: Certificate | None = None
 
 
 def open_run(
@@ -86,6 +94,8 @@ def open_run(
     on_step(f"building the towers ({len(train)} pictures to train on, {len(val)} held out)")
     started = start(recipe, train, folder)
     started.model.to(device)
+    if started.classifier is not None:
+        started.classifier.to(device)
     labels = _prepare(recipe, started, train, folder, place, torch.device(device), on_step)
     if isinstance(started.model.image, ConvolutionalTower) and device == "cpu":
         trained = max(stage.image_blocks for stage in recipe.stages)
@@ -105,11 +115,15 @@ def train_steps(run: Run, limit: float | None = None) -> Iterator[Report]:
     log.draw()
 
 
-def finish(run: Run, storage: Storage = Storage()) -> Finished:  # noqa: B008 (frozen)
+def finish(
+    run: Run, storage: Storage | None = None, *, on_step: Callable[[str], None] = lambda _step: None
+) -> Finished:
     """Export the best weights as a bundle in the run folder, and check that the pipeline computes the same.
 
-    An export that was there is replaced once the new one is whole. Raises ConversionError, ModelError.
+    storage: how weights are written; None: as the recipe says. An export that was there is replaced once the
+    new one is whole. Raises ConversionError, ModelError, MissingExtraError.
     """
+    storage = Storage(**dataclasses.asdict(run.recipe.export)) if storage is None else storage
     trainer, started = run.trainer, run.trainer.started
     step = trainer.load_best()
     if isinstance(started.model.image, ConvolutionalTower):
@@ -118,7 +132,7 @@ def finish(run: Run, storage: Storage = Storage()) -> Finished:  # noqa: B008 (f
     about = About(run.recipe.name, license=run.recipe.license, scripts=run.recipe.scripts)
     out, draft = run.folder / run.recipe.name, run.folder / f"{run.recipe.name}.new"
     shutil.rmtree(draft, ignore_errors=True)
-    exact = export_bundle(started, about, draft)
+    bundle = exact = export_bundle(started, about, draft)
     sample = trainer.val.subset(range(min(8, len(trainer.val))))
     pixels = next(prepared(started, sample, len(sample)))
     gap = check_export(started, exact, pixels, [texts[0] for texts in sample.texts])
@@ -126,20 +140,26 @@ def finish(run: Run, storage: Storage = Storage()) -> Finished:  # noqa: B008 (f
         shutil.rmtree(draft)
         ranges = trainer.train.subset(range(min(_CALIBRATION, len(trainer.train))))
         calibration = np.concatenate(list(prepared(started, ranges, 32))) if storage.int8 else None
-        export_bundle(started, about, draft, storage, calibration)
+        bundle = export_bundle(started, about, draft, storage, calibration)
+    on_step("certifying the bundle")
+    certificate = certify_export(started, bundle, trainer.val, storage)
     write_card(draft, run.recipe, step, validation, (len(trainer.train), len(trainer.val)))
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
-    return Finished(load_bundle(out), step, validation, gap)
+    return Finished(load_bundle(out), step, validation, gap, certificate)
 
 
 def _same_recipe(recipe: Recipe, path: Path) -> None:
-    facts = json.loads(json.dumps(recipe_facts(recipe)))
-    if not path.is_file():
-        path.write_text(json.dumps(facts, indent=1) + "\n")
-        return
-    if recipe_from_facts(json.loads(path.read_text())) != recipe:
-        raise InputError(f"{path.parent} holds a run of another recipe", "Name another folder, or remove it")
+    """Keep the recipe; raise InputError where that of another training lies there."""
+    if path.is_file():
+        found = recipe_from_facts(json.loads(path.read_text()))
+        if dataclasses.replace(found, export=recipe.export) != recipe:
+            raise InputError(
+                f"{path.parent} holds a run of another recipe", "Name another folder, or remove it"
+            )
+        if found == recipe:
+            return
+    path.write_text(json.dumps(recipe_facts(recipe), indent=1) + "\n")
 
 
 def _prepare(
