@@ -101,8 +101,14 @@ def random_view(random: np.random.Generator, shape: tuple[int, int], least_area:
 
 def split(pairs: Pairs, fraction: float, seed: int) -> tuple[Pairs, Pairs]:
     """Training and held-out pictures. Raises InputError where one of them would have none."""
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    held = round(fraction * len(pairs))
-    if not 0 < held < len(pairs):
-        raise InputError(f"{len(pairs)} pictures are too few to hold some out", "Give data.val")
-    return pairs.subset(order[held:].tolist()), pairs.subset(order[:held].tolist())
+    train, held = split_rows(len(pairs), fraction, seed)
+    return pairs.subset(train), pairs.subset(held)
+
+
+def split_rows(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Rows of so many pictures: (to train on, held out). Raises InputError where one would be empty."""
+    order = np.random.default_rng(seed).permutation(count)
+    held = round(fraction * count)
+    if not 0 < held < count:
+        raise InputError(f"{count} pictures are too few to hold some out", "Give data.val")
+    return order[held:].tolist(), order[:held].tolist()

@@ -1,7 +1,8 @@
-"""All captions of a run in one table: ids, and the vectors that the text tower gave them before training."""
+"""All captions of a run in one table, each once, and what the text tower makes of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,27 +15,22 @@ from crosslens.train.start import Start
 
 
 @dataclass
-class TextTable:
-    """Distinct captions. first, captions: of picture p, rows captions[first[p] : first[p + 1]] of `tokens`.
+class Captions:
+    """Which texts are said of which picture: of picture p, texts captions[first[p] : first[p + 1]].
 
-    tokens: int64 (texts, length). vectors: float16 (texts, d), unit length, before training; None where not
-    asked.
+    Equal texts have one number.
     """
 
     first: NDArray[np.int64]
     captions: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    vectors: Tensor | None
 
     @classmethod
-    def of(cls, pairs: Pairs, started: Start, *, before: bool, device: torch.device) -> TextTable:
-        """before: whether the vectors before training are needed."""
+    def numbered(cls, lines: Sequence[Sequence[str]]) -> tuple[Captions, list[str]]:
+        """The captions of each picture → (their numbers, the distinct texts in the order of the numbers)."""
         place: dict[str, int] = {}
-        captions = [place.setdefault(text, len(place)) for texts in pairs.texts for text in texts]
-        first = np.concatenate([[0], np.cumsum([len(texts) for texts in pairs.texts])])
-        tokens = started.tokenize(list(place)).ids
-        vectors = encode_texts(started, tokens, device) if before else None
-        return cls(first.astype(np.int64), np.array(captions, np.int64), tokens, vectors)
+        captions = [place.setdefault(text, len(place)) for texts in lines for text in texts]
+        first = np.concatenate([[0], np.cumsum([len(texts) for texts in lines])])
+        return Captions(first.astype(np.int64), np.array(captions, np.int64)), list(place)
 
     def choose(self, pictures: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
         """One caption of each picture, at random: (n,)."""
@@ -42,16 +38,35 @@ class TextTable:
         chosen: NDArray[np.int64] = self.captions[self.first[pictures] + random.integers(0, counts)]
         return chosen
 
-    def ids(self, captions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64 (n, length)."""
-        found: NDArray[np.int64] = self.tokens[captions]
-        return found
-
     @staticmethod
     def same(captions: NDArray[np.int64], pictures: NDArray[np.int64]) -> Tensor:
         """Bool (n, n): pairs of the same picture, or with equal captions."""
         equal = (captions[:, None] == captions[None]) | (pictures[:, None] == pictures[None])
         return torch.from_numpy(equal)
+
+
+@dataclass
+class TextTable(Captions):
+    """Captions with their ids. tokens: int64 (texts, length).
+
+    vectors: float16 (texts, d), unit length, before training; None where not asked.
+    """
+
+    tokens: NDArray[np.int64]
+    vectors: Tensor | None
+
+    @classmethod
+    def of(cls, pairs: Pairs, started: Start, *, before: bool, device: torch.device) -> TextTable:
+        """before: whether the vectors before training are needed."""
+        captions, texts = Captions.numbered(pairs.texts)
+        tokens = started.tokenize(texts).ids
+        vectors = encode_texts(started, tokens, device) if before else None
+        return cls(captions.first, captions.captions, tokens, vectors)
+
+    def ids(self, captions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 (n, length)."""
+        found: NDArray[np.int64] = self.tokens[captions]
+        return found
 
     def before(self, captions: NDArray[np.int64], device: torch.device) -> Tensor:
         """float32 (n, d): the vectors before training."""

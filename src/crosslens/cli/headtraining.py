@@ -1,0 +1,119 @@
+"""`crosslens train heads`: a linear map over a finished model's vectors."""
+
+from __future__ import annotations
+
+import json as json_
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from crosslens.cli import common
+from crosslens.cli.evaluating import DataArgument, ImageColumnOption, SplitOption
+from crosslens.cli.hitview import printable
+from crosslens.cli.render import Output
+from crosslens.errors import InputError, MissingExtraError, QueryError
+
+
+def heads(  # noqa: PLR0913, PLR0917 (each is an option of the command)
+    data: DataArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Run folder; the same command goes on in it.")
+    ],
+    model: Annotated[str, typer.Option(help="Model to start from: a name or a bundle folder.")] = "starter",
+    val: Annotated[
+        Optional[str],  # noqa: UP045 (typer reads annotations at run time)
+        typer.Option(metavar="DATA", help="Held-out set; else a tenth of the pictures is held out."),
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="DATA is a folder for each class, or a table with classes.")
+    ] = False,
+    image_column: ImageColumnOption = None,
+    text_column: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--text-column", help="Column with texts, or with classes; else one of a usual name."),
+    ] = None,
+    label_column: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--label-column", help="Column with 1 for a match and 0 for none."),
+    ] = None,
+    split: SplitOption = None,
+    val_split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--val-split", metavar="NAME", help="Held out: rows with this in the column 'split'."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the new model, a folder in DIR.")] = "tuned",
+    steps: Annotated[Optional[int], typer.Option(help="Most steps.")] = None,  # noqa: UP045
+    batch: Annotated[Optional[int], typer.Option(help="Pairs a step.")] = None,  # noqa: UP045
+    rate: Annotated[Optional[float], typer.Option(help="Highest learning rate.")] = None,  # noqa: UP045
+    patience: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Validations without a better recall before it ends."),
+    ] = None,
+    loss: Annotated[str, typer.Option(metavar="softmax|sigmoid", help="As CLIP, or as SigLIP.")] = "softmax",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Take no step after so long, and export the best so far."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Train a linear map on each side of a finished model, whose towers run once: minutes, on any model."""
+    output = Output(json=json)
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "train")
+    if minutes is not None and minutes <= 0:
+        raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
+    from crosslens.train.heads import HeadSettings, train_heads
+    from crosslens.train.reading import read_labelled
+    from crosslens.train.recipe import DataSpec
+
+    given = {"steps": steps, "batch": batch, "rate": rate, "patience": patience}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    settings = HeadSettings(name=name, loss=loss, seed=seed, **chosen)  # type: ignore[arg-type]
+    what = DataSpec(data, val, classes, image_column, text_column, label_column, split, val_split)
+    if label_column is None and not classes:
+        _point_out_labels(data, output)
+    train, held, negatives = read_labelled(what, Path(), seed)
+    with common.watched(output, "training", "vectors and checkpoints, from which the same command goes on"):
+        done = train_heads(
+            model,
+            train,
+            held,
+            out,
+            settings,
+            device=device,
+            limit=None if minutes is None else 60 * minutes,
+            on_step=output.notice,
+            negatives=negatives,
+        )
+    _print(done, json=json)
+
+
+def _point_out_labels(data: str, output: Output) -> None:
+    """Rows that say "no match" would be taken for matches: say so."""
+    from crosslens.matching.reading import label_column_of
+
+    try:
+        column = label_column_of(data)
+    except InputError:
+        return  # whatever is wrong with the data is said when it is read
+    if column is not None:
+        output.notice(f"every row is taken for a match; if the column {column!r} says which are: "
+                      f"--label-column {column}")  # fmt: skip
+
+
+def _print(done: Any, *, json: bool) -> None:
+    before, after = done.before.by_name, done.validation.by_name
+    if json:
+        facts = {"bundle": str(done.bundle.folder), "step": done.step, **after, "before": before,
+                 "left_out": done.lost, "export_gap": done.gap}  # fmt: skip
+        typer.echo(json_.dumps(facts))
+        return
+    figures = ", ".join(f"{name} {before[name]:.1%} → {value:.1%}" for name, value in after.items())
+    weights = f"the maps of step {done.step:,}" if done.step else "a copy of the model: no step was better"
+    typer.echo(printable(f"{done.bundle.folder}: {weights}"))
+    typer.echo(f"held-out pictures: {figures}")
+    typer.echo(f"the bundle computes what the trainer computed: 1 − cosine at most {done.gap:.1e}")
