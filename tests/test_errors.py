@@ -366,7 +366,16 @@ AUTOMM: dict[str, Promise] = {
     "a preset that stands for a model elsewhere":
         (lambda at: at.predictor(presets="best_quality", hyperparameters={}),
          UnknownModelError, "openai/clip-vit-large-patch14-336", "Presets: default"),
-    "training": (lambda at: at.predictor().fit(), InputError, "does not train", "docs/automm.md"),
+    "training on pairs of texts":
+        (lambda at: at.predictor(problem_type="text_similarity").fit(pairs(at)),
+         InputError, "text_similarity", "image_text_similarity"),
+    "training for less than no time":
+        (lambda at: at.predictor().fit(pairs(at), time_limit=0),
+         InputError, "time_limit is 0", "more than 0"),
+    "a predictor saved over something else":
+        (lambda at: at.predictor().save(at), InputError, "is no predictor", "Name a new folder"),
+    "no predictor to load":
+        (MultiModalPredictor.load, InputError, "holds no predictor", "predictor.save"),
     "masks":
         (lambda at: at.predictor().extract_embedding(["red"], return_masks=True),
          InputError, "return_masks", "Leave it out"),
@@ -388,9 +397,12 @@ AUTOMM: dict[str, Promise] = {
     "columns of which none is named":
         (lambda at: at.predictor(query=None, response=None).extract_embedding({"a": ["red"], "b": ["red"]}),
          InputError, "['a', 'b']", "Give the one to embed"),
-    "candidates":
-        (lambda at: at.predictor().predict(pairs(at), candidate_data=["red"]),
-         InputError, "candidate_data", "semantic_search"),
+    "no candidates":
+        (lambda at: at.predictor().predict(pairs(at), candidate_data=[]),
+         InputError, "candidate_data is empty", "at least one"),
+    "classes that are not named":
+        (lambda at: at.predictor(problem_type="zero_shot_image_classification").predict(pairs(at)),
+         InputError, "zero_shot_image_classification", "candidate_data=[…]"),
     "pairs whose columns are not named":
         (lambda at: at.predictor(query=None).predict(pairs(at)), InputError, "both columns", 'query="…"'),
     "a column that is not there":
