@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from crosslens.cli import common
+from crosslens.cli.headtraining import heads
 from crosslens.cli.render import Output
 from crosslens.errors import InputError, MissingExtraError, QueryError
 from crosslens.types import Progress
@@ -22,10 +23,7 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    # Without a callback typer would drop the name of an only subcommand.
-    pass
+app.command()(heads)
 
 
 @app.command()
