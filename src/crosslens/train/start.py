@@ -46,9 +46,18 @@ class Start:
     def dimension(self) -> int:
         """Length of a vector."""
         ids = torch.full((1, 2), self.text.pad_id, device=self.model.bias.device)
-        ids[0, 0] = self.text.pad_id + 1  # a text of padding alone has no mean
+        ids[0, 0] = int(self.text.pad_id == 0)  # a text of padding alone has no mean
         with torch.no_grad():
             return int(self.model.text(ids).shape[1])
+
+    def lengths(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each text up to its padding, with its end token, which CLIP pads with too.
+
+        ids: (n, t) → (n,).
+        """
+        found: NDArray[np.int64] = (ids != self.text.pad_id).sum(axis=1)
+        ends = self.model.text.spec.end_id == self.text.pad_id  # as in transformers' CLIP
+        return np.minimum(found + ends, ids.shape[1])
 
 
 def start(recipe: Recipe, pairs: Pairs, folder: Path) -> Start:
@@ -65,7 +74,7 @@ def start(recipe: Recipe, pairs: Pairs, folder: Path) -> Start:
     text = NetworkTower("text", network, weights, spec.pad_id)
     model = TwoTowers(image, text, norm, recipe.loss.logit_scale, _first_bias(recipe))
     facts = ImageSpec(recipe.image.size, "shortest_edge", "bicubic", "center", *norm)
-    return Start(model, facts, spec, tokenizer, _tokenize(tokenizer, spec, folder), classifier)
+    return Start(model, facts, spec, tokenizer, write_tokenizer(tokenizer, spec, folder), classifier)
 
 
 def _first_bias(recipe: Recipe) -> float:
@@ -88,12 +97,16 @@ def _from_bundle(recipe: Recipe, folder: Path) -> Start:
     text = NetworkTower("text", towers.text, read_weights(path, "text."), spec.text.pad_id)
     model = TwoTowers(image, text, (spec.image.mean, spec.image.std), spec.logit_scale, _first_bias(recipe))
     tokenizer = Tokenizer.from_file(str(bundle.tokenizer()))
-    return Start(model, spec.image, spec.text, tokenizer, _tokenize(tokenizer, spec.text, folder))
+    return Start(model, spec.image, spec.text, tokenizer, write_tokenizer(tokenizer, spec.text, folder))
 
 
-def _tokenize(tokenizer: Tokenizer, spec: TextSpec, folder: Path) -> FastTokenizer:
+def write_tokenizer(tokenizer: Tokenizer, spec: TextSpec, folder: Path) -> FastTokenizer:
+    """Write tokenizer.json into a run folder, and open it as the pipeline does."""
     path = folder / "tokenizer.json"
-    path.write_bytes(tokenizers.serialised(tokenizers.ready(tokenizer, spec)))
+    data = tokenizers.serialised(tokenizers.ready(tokenizer, spec))
+    # Of several processes only the first may write: the others might read what one has half written.
+    if not path.is_file() or path.read_bytes() != data:
+        path.write_bytes(data)
     return FastTokenizer(path, spec)
 
 

@@ -81,7 +81,7 @@ class TextTable(Captions):
 
 def encode_texts(started: Start, tokens: NDArray[np.int64], device: torch.device, batch: int = 256) -> Tensor:
     """float16 (n, d) of unit length: long texts beside long ones, so that little padding is computed."""
-    lengths = (tokens != started.text.pad_id).sum(axis=1)
+    lengths = started.lengths(tokens)
     order = np.argsort(lengths, kind="stable")
     found = torch.empty(len(tokens), 0)
     started.model.eval()

@@ -66,15 +66,15 @@ def convert(
         raise InputError(f"a model cannot be named {name!r}", "Give a plain name without slashes")
     called = name or found.name
     try:
-        return _write(found, called, _converted(found, image_tower), target, on_progress)
+        return _write(found, called, read_model(found, image_tower), target, on_progress)
     except ConversionError as error:
         if str(found.folder) in error.problem or str(target) in error.problem:
             raise
         raise ConversionError(f"{found.file or found.folder}: {error.problem}", error.remedy) from error
 
 
-def _converted(source: Source, image_tower: str | PathLike[str] | None) -> Converted | ConvertedGraphs:
-    """The model, whose parts have been held against each other."""
+def read_model(source: Source, image_tower: str | PathLike[str] | None = None) -> Converted | ConvertedGraphs:
+    """The model, whose parts have been held against each other. Raises ConversionError."""
     if source.format in _TEXT_ONLY and image_tower is None:
         raise ConversionError(
             f"{source.folder} is a text tower without an image tower",
