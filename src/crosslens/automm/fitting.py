@@ -26,7 +26,7 @@ from crosslens.evaluate import load_extra
 from crosslens.inputs import is_written, name_of, without_path
 from crosslens.matcher import Matcher
 from crosslens.matching.datasets import Pairs as LabelledPairs
-from crosslens.models.spec import MatchSpec
+from crosslens.models.spec import MatchSpec, Networks
 from crosslens.probability import fit_match
 from crosslens.texts import check_texts
 from crosslens.types import ImageInput, Modality
@@ -180,6 +180,8 @@ def fit_pairs(matcher: Matcher, train: Labelled, tuning: Labelled | None, folder
     """
     from crosslens.train.heads import train_heads
 
+    if not isinstance(matcher.spec.towers, Networks):
+        load_extra("onnx", "onnx", "train")  # writes graphs, in the end
     began = time.monotonic()
     if tuning is None:
         train, tuning = split_off(train, plan.holdout, plan.seed)

@@ -68,10 +68,13 @@ def place_for(path: str | os.PathLike[str]) -> Path:
     place = Path(os.path.abspath(os.path.expanduser(os.fspath(path))))
     if not os.path.lexists(place):
         return place
-    ours = place.is_dir() and not place.is_symlink()
-    if not ours or (any(place.iterdir()) and _facts(place) is None):
-        raise InputError(f"{place} exists and is no predictor", "Name a new folder")
-    return place
+    try:
+        folder = place.is_dir() and not place.is_symlink()
+        if folder and (not any(place.iterdir()) or _facts(place) is not None):
+            return place
+    except OSError as error:
+        raise InputError(f"{place} cannot be read ({error.strerror})", "Name a new folder") from error
+    raise InputError(f"{place} exists and is no predictor", "Name a new folder")
 
 
 def save_predictor(place: Path, facts: Mapping[str, Any], matcher: Matcher, *, standalone: bool) -> None:
