@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from crosslens.cli import common
+from crosslens.cli.adaptertraining import adapters
 from crosslens.cli.headtraining import heads
 from crosslens.cli.render import Output
 from crosslens.errors import InputError, MissingExtraError, QueryError
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 
 app.command()(heads)
+app.command()(adapters)
 
 
 @app.command()

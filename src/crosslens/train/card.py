@@ -9,10 +9,22 @@ from crosslens.train.validation import Validation
 
 
 def write_card(
-    folder: Path, recipe: Recipe, step: int, validation: Validation, pictures: tuple[int, int]
+    folder: Path,
+    recipe: Recipe,
+    step: int,
+    validation: Validation,
+    pictures: tuple[int, int],
+    *,
+    made: str | None = None,
+    before: Validation | None = None,
 ) -> None:
-    """Write it. pictures: trained on, held out."""
+    """Write it.
+
+    pictures: trained on, held out. made: how, one line; else what the recipe says of the towers. before: the
+    figures of the model that the training started from.
+    """
     image, text = recipe.image, recipe.text
+    made = made or f"Image tower: {image.kind}. Text tower: {text.kind}. Loss: {recipe.loss.kind}."
     lines = [
         f"# {recipe.name}",
         "",
@@ -21,16 +33,20 @@ def write_card(
         "",
         "| held-out pictures | recall@1 | recall@5 | recall@10 |",
         "|---|---|---|---|",
-        f"| {pictures[1]:,}, text → image | {validation.recall_1:.1%} | {validation.recall_5:.1%} | "
-        f"{validation.recall_10:.1%} |",
+        *([] if before is None else [_row("before training", before)]),
+        _row(f"{pictures[1]:,}, text → image", validation),
         "",
         "These pictures also chose the weights, so that the figures are a little too good.",
         "Measure on pictures of your own: `crosslens evaluate retrieval DATA --model FOLDER`.",
         "",
         f"Trained on {pictures[0]:,} pictures; weights of step {step} of {recipe.steps}.",
-        f"Image tower: {image.kind}. Text tower: {text.kind}. Loss: {recipe.loss.kind}.",
+        made,
         "",
         f"Licence: {recipe.license}",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _row(name: str, figures: Validation) -> str:
+    return f"| {name} | {figures.recall_1:.1%} | {figures.recall_5:.1%} | {figures.recall_10:.1%} |"
