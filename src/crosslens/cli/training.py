@@ -38,7 +38,9 @@ def whole(
         Optional[Path],  # noqa: UP045 (typer reads annotations at run time)
         typer.Option(metavar="DATA", help="Pairs to train on, instead of those the recipe names."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1; cuda under torchrun: one GPU each.")
+    ] = "cpu",
     minutes: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(help="Stop after so long; the same command goes on from there."),
@@ -49,24 +51,17 @@ def whole(
     output = Output(json=json)
     settings, place = _recipe(recipe, data)
     _require_torch()
-    from crosslens.train.whole import finish, open_run, train_steps
+    from crosslens.train.ranks import joined
+    from crosslens.train.whole import finish, open_run
 
     if minutes is not None and minutes <= 0:
         raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
-    run = open_run(settings, out, place=place, device=device, on_step=output.notice)
-    total = run.recipe.pairs_until(run.recipe.steps)
-    with common.watched(
-        output, "training", "the last checkpoint, from which the same command goes on"
-    ) as bar:
-        for report in train_steps(run, None if minutes is None else 60 * minutes):
-            seen = run.recipe.pairs_until(report.step)
-            bar.update(Progress(seen, total, 0, seen))
-            if report.validation is not None:
-                found = report.validation
-                output.notice(
-                    f"step {report.step}: loss {report.loss:.3f}, held-out recall@1/5/10 "
-                    f"{found.recall_1:.1%} / {found.recall_5:.1%} / {found.recall_10:.1%}"
-                )
+    with joined(device) as ranks:
+        say = output.notice if ranks.first else _silent
+        run = open_run(settings, out, place=place, on_step=say, ranks=ranks)
+        _take_steps(run, output, None if minutes is None else 60 * minutes)
+    if not ranks.first:
+        return
     if not run.finished:
         output.notice(f"{run.trainer.step:,} of {run.recipe.steps:,} steps done; the same command goes on")
         return
@@ -76,6 +71,33 @@ def whole(
         certified = f"its certificate: crosslens models show {done.bundle.folder}"
     output.notice(certified)
     output.trained(str(done.bundle.folder), done.step, done.validation.by_name, done.gap)
+
+
+def _take_steps(run: Any, output: Output, limit: float | None) -> None:
+    """Train, and show how far it is; the first of several processes alone speaks."""
+    from crosslens.train.whole import train_steps
+
+    if not run.trainer.ranks.first:
+        for _ in train_steps(run, limit):
+            pass
+        return
+    total = run.recipe.pairs_until(run.recipe.steps)
+    with common.watched(
+        output, "training", "the last checkpoint, from which the same command goes on"
+    ) as bar:
+        for report in train_steps(run, limit):
+            seen = run.recipe.pairs_until(report.step)
+            bar.update(Progress(seen, total, 0, seen))
+            if report.validation is not None:
+                found = report.validation
+                output.notice(
+                    f"step {report.step}: loss {report.loss:.3f}, held-out recall@1/5/10 "
+                    f"{found.recall_1:.1%} / {found.recall_5:.1%} / {found.recall_10:.1%}"
+                )
+
+
+def _silent(_step: str) -> None:
+    pass
 
 
 def _recipe(path: Path, data: Path | None) -> tuple[Any, Path]:

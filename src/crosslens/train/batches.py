@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosslens.errors import InputError
 from crosslens.train.pairs import Pairs, Pixels, random_view
+from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
 from crosslens.train.texts import TextTable
 
@@ -24,7 +26,7 @@ _NEAREST = 16
 class Batch:
     """One step's inputs. pictures: rows of the training pictures. captions: rows of the table of texts.
 
-    pixels: uint8 (n, 3, s, s).
+    pixels: uint8 (n, 3, s, s), of this process's part of the pictures.
     """
 
     pictures: NDArray[np.int64]
@@ -33,10 +35,21 @@ class Batch:
 
 
 class Batches:
-    """The batches of a run. size: side of the model's input, for stages that name none."""
+    """The batches of a run. size: side of the model's input, for stages that name none.
 
-    def __init__(self, recipe: Recipe, train: Pairs, texts: TextTable, size: int) -> None:
+    ranks: the processes that share each batch; they agree on its pictures. Raises InputError where a batch is
+    too small to be shared.
+    """
+
+    def __init__(self, recipe: Recipe, train: Pairs, texts: TextTable, size: int, ranks: Ranks) -> None:
         self._recipe, self._texts, self._size, self._total = recipe, texts, size, len(train)
+        self._ranks = ranks
+        least = min(_least(recipe, stage, len(train)) for stage in recipe.stages)
+        if least < ranks.count:
+            raise InputError(
+                f"a batch may have {least} pictures, and {ranks.count} processes share it",
+                "Start fewer processes, or give larger batches",
+            )
         self._pixels = Pixels(train.images, max(size, *(stage.size or 0 for stage in recipe.stages)))
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="crosslens-views")
 
@@ -49,9 +62,16 @@ class Batches:
         random = np.random.default_rng([self._recipe.seed, step, 1])
         pictures = self._pictures(step, stage, random, seen)
         captions = self._texts.choose(pictures, random)
-        sizes = [self._pixels.picture(row).size for row in pictures.tolist()]
+        part = self._ranks.part(len(pictures))
+        own = range(part.start, part.stop)
+        # A view takes as many random numbers whatever the picture's size, so others' pictures stay closed.
+        sizes = [
+            self._pixels.picture(row).size if number in own else (1, 1)
+            for number, row in enumerate(pictures.tolist())
+        ]
         views = [random_view(random, size, stage.least_area) for size in sizes]
-        pixels = self._pixels.batch(pictures.tolist(), views, stage.size or self._size, self._pool)
+        rows = pictures[part].tolist()
+        pixels = self._pixels.batch(rows, views[part], stage.size or self._size, self._pool)
         return Batch(pictures, captions, pixels)
 
     def _pictures(
@@ -70,5 +90,12 @@ class Batches:
             scores = (seen[anchors].float() @ seen.float().T).scatter(1, anchors[:, None], -2.0)
             nearest = scores.topk(min(_NEAREST, total - 1), dim=1).indices.numpy()
             rows[-hard:] = nearest[np.arange(hard), random.integers(nearest.shape[1], size=hard)]
-            rows = np.unique(rows)
+            # Scores that are nearly equal may be in another order elsewhere.
+            rows = self._ranks.agreed(np.unique(rows))
         return rows
+
+
+def _least(recipe: Recipe, stage: Stage, pictures: int) -> int:
+    """Pictures of the smallest batch: those that are exchanged may be there already."""
+    count = min(stage.batch, pictures)
+    return count - round(recipe.loss.hard_negatives * count)

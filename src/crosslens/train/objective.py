@@ -10,6 +10,7 @@ from torch import Tensor
 from crosslens.train.batches import Batch
 from crosslens.train.labels import Labels
 from crosslens.train.losses import contrastive_loss, label_loss, targets
+from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe
 from crosslens.train.start import Start
 from crosslens.train.texts import TextTable
@@ -20,7 +21,8 @@ _TEXTS_TOGETHER = 64
 class Objective:
     """The loss of a model in training.
 
-    pictures: number of all that are trained on.
+    pictures: number of all that are trained on. ranks: the processes that compute it together; each returns
+    the loss of the whole batch.
     bank: vectors of all label texts, of the last refresh or later. seen: bf16 (pictures, d), the last vector
     of each training picture.
     """
@@ -32,17 +34,18 @@ class Objective:
         texts: TextTable,
         labels: Labels | None,
         pictures: int,
-        device: torch.device,
+        ranks: Ranks,
     ) -> None:
         self._recipe, self._started, self._texts, self._labels = recipe, started, texts, labels
-        self._model, self._device = started.model, device
+        self._model, self._ranks, self._device = started.model, ranks, torch.device(ranks.device)
         self.bank: Tensor | None = None
         self.seen = torch.zeros(pictures, started.dimension, dtype=torch.bfloat16)
 
     def parts(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """The parts of the loss by name, weighted: their sum is minimised."""
         loss, model = self._recipe.loss, self._model
-        images = model.embed_images(torch.from_numpy(batch.pixels).to(self._device))
+        own = model.embed_images(torch.from_numpy(batch.pixels).to(self._device))
+        images = self._ranks.gather(own, len(batch.pictures))
         self.seen[torch.from_numpy(batch.pictures)] = images.detach().cpu().to(torch.bfloat16)
         texts = self._embed_texts(self._texts.ids(batch.captions))
         same = self._texts.same(batch.captions, batch.pictures).to(self._device)
@@ -87,6 +90,12 @@ class Objective:
             return self._embed_texts(ids)
 
     def _embed_texts(self, ids: NDArray[np.int64]) -> Tensor:
+        """(n, d), each process its part."""
+        if len(ids) < self._ranks.count:
+            return self._encode(ids)
+        return self._ranks.gather(self._encode(ids[self._ranks.part(len(ids))]), len(ids))
+
+    def _encode(self, ids: NDArray[np.int64]) -> Tensor:
         """Texts of similar length together, cut to the longest of them where that changes nothing: (n, d)."""
         if not self._model.text.spec.ignores_padding:
             return self._model.embed_texts(torch.from_numpy(ids).to(self._device))

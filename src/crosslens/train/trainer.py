@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from crosslens.train.batches import Batch, Batches
@@ -20,6 +21,7 @@ from crosslens.train.labels import Labels
 from crosslens.train.objective import Objective
 from crosslens.train.optimizer import RunningMean, make_optimizer, rate_at
 from crosslens.train.pairs import Pairs
+from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
 from crosslens.train.start import Start
 from crosslens.train.texts import TextTable
@@ -45,7 +47,8 @@ class Report:
 class Trainer:
     """A run in a folder: `steps` yields a Report for each step that is still to be done.
 
-    folder: holds checkpoint.pt. device: as torch names it.
+    folder: holds checkpoint.pt. device: as torch names it. ranks: the processes that take the steps together,
+    each with a trainer, on the device that they name; None: this one alone.
     """
 
     def __init__(
@@ -58,13 +61,15 @@ class Trainer:
         folder: Path,
         *,
         device: str = "cpu",
+        ranks: Ranks | None = None,
     ) -> None:
         self.recipe, self.started, self.train, self.val = recipe, started, train, val
-        self.folder, self.device = folder, torch.device(device)
+        self.ranks = ranks or Ranks(device=device)
+        self.folder, self.device = folder, torch.device(self.ranks.device)
         self.model = started.model.to(self.device)
         texts = TextTable.of(train, started, before=recipe.loss.looks_back, device=self.device)
-        self.batches = Batches(recipe, train, texts, started.image.size)
-        self.objective = Objective(recipe, started, texts, labels, len(train), self.device)
+        self.batches = Batches(recipe, train, texts, started.image.size, self.ranks)
+        self.objective = Objective(recipe, started, texts, labels, len(train), self.ranks)
         self.optimizer = make_optimizer(self.model, recipe.rates)
         self.average = RunningMean(self.model, recipe.rates.ema)
         self.step, self.best, self.waited = 0, -1.0, 0
@@ -90,7 +95,7 @@ class Trainer:
                 self.step += 1
                 now = time.monotonic()
                 pace, paced = now - paced, now
-                out_of_time = limit is not None and now - begun > limit
+                out_of_time = limit is not None and self._all_know(now - begun > limit)
                 validation = self._validated(last=out_of_time or self.step == self.recipe.steps)
                 if validation is not None:
                     paced = time.monotonic()
@@ -107,15 +112,28 @@ class Trainer:
         if not last and self.step % self.recipe.validate_every:
             return None
         with self.average.in_model():
-            found = validate(self.model, self.started, self.val, self.device)
+            found = self._measured()
             if found.score > self.best:
                 self.best, self.waited = found.score, 0
-                save_checkpoint(
-                    self.folder / "best.pt", {"step": self.step, "model": self.model.state_dict()}
-                )
+                if self.ranks.first:
+                    save_checkpoint(
+                        self.folder / "best.pt", {"step": self.step, "model": self.model.state_dict()}
+                    )
             else:
                 self.waited += 1
         return found
+
+    def _measured(self) -> Validation:
+        """By the first process, for which the others wait."""
+        figures = np.zeros(3)
+        if self.ranks.first:
+            found = validate(self.model, self.started, self.val, self.device)
+            figures = np.array([found.recall_1, found.recall_5, found.recall_10])
+        return Validation(*self.ranks.agreed(figures).tolist())
+
+    def _all_know(self, fact: bool) -> bool:
+        """What the first process knows."""
+        return bool(self.ranks.agreed(np.array([fact], np.int64))[0])
 
     # -- one step ------------------------------------------------------------------------------------
 
@@ -130,7 +148,9 @@ class Trainer:
         loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.grad is not None], 1.0)
+        trained = [value for value in self.model.parameters() if value.grad is not None]
+        self.ranks.average_gradients(trained)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         self.optimizer.step()
         self.average.update(self.step)
         return {name: float(value.detach()) for name, value in parts.items()}
@@ -145,7 +165,9 @@ class Trainer:
     # -- state ---------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, where this is the first process."""
+        if not self.ranks.first:
+            return
         save_checkpoint(
             self.folder / "checkpoint.pt",
             {
@@ -173,6 +195,10 @@ class Trainer:
         self.objective.seen = state["seen"]
         self.objective.bank = None if state["bank"] is None else state["bank"].to(self.device)
         return True
+
+    def share(self) -> None:
+        """Give all processes the first one's weights."""
+        self.ranks.share([*self.model.state_dict().values(), *self.average.weights.values()])
 
     def load_best(self) -> int:
         """Put the best weights into the model; returns the step they are of."""

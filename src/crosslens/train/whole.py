@@ -30,6 +30,7 @@ from crosslens.train.export import About, Storage, check_export, export_bundle
 from crosslens.train.labels import Labels, build_labels, read_classes
 from crosslens.train.log import Log
 from crosslens.train.pairs import Pairs
+from crosslens.train.ranks import Ranks
 from crosslens.train.reading import read_pairs
 from crosslens.train.recipe import Recipe, check_recipe, recipe_facts, recipe_from_facts
 from crosslens.train.start import Start, principal_projection, start
@@ -80,13 +81,31 @@ def open_run(
     device: str = "cpu",
     on_step: Callable[[str], None] = lambda _step: None,
     pairs: tuple[Pairs, Pairs] | None = None,
+    ranks: Ranks | None = None,
 ) -> Run:
     """A new run in a folder, or the one that lies there, at its last checkpoint.
 
     pairs: training and held-out pairs in memory, instead of those that the recipe names.
-    Raises InputError where the folder holds a run of another recipe.
+    ranks: the processes that train together, on the devices that they name (`ranks.joined`); None: this one
+    alone, on `device`. Raises InputError where the folder holds a run of another recipe.
     """
     check_recipe(recipe)
+    ranks = ranks or Ranks(device=device)
+    with ranks.in_turn():
+        trainer = _open(recipe, folder, place, ranks, on_step, pairs)
+    trainer.share()
+    return Run(recipe, folder, trainer)
+
+
+def _open(
+    recipe: Recipe,
+    folder: Path,
+    place: Path,
+    ranks: Ranks,
+    on_step: Callable[[str], None],
+    pairs: tuple[Pairs, Pairs] | None,
+) -> Trainer:
+    device = ranks.device
     folder.mkdir(parents=True, exist_ok=True)
     _same_recipe(recipe, folder / "recipe.json")
     on_step("reading the pairs")
@@ -101,18 +120,20 @@ def open_run(
         trained = max(stage.image_blocks for stage in recipe.stages)
         if min(stage.image_blocks for stage in recipe.stages) >= 0:
             started.model.image.freeze(trained)
-    trainer = Trainer(recipe, started, train, val, labels, folder, device=device)
+    trainer = Trainer(recipe, started, train, val, labels, folder, ranks=ranks)
     trainer.resume()
-    return Run(recipe, folder, trainer)
+    return trainer
 
 
 def train_steps(run: Run, limit: float | None = None) -> Iterator[Report]:
     """Take the run's steps and keep its log; see `Trainer.steps`."""
-    log = Log(run.folder, run.trainer.step)
+    log = Log(run.folder, run.trainer.step) if run.trainer.ranks.first else None
     for report in run.trainer.steps(limit):
-        log.add(report)
+        if log is not None:
+            log.add(report)
         yield report
-    log.draw()
+    if log is not None:
+        log.draw()
 
 
 def finish(
