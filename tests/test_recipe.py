@@ -39,6 +39,8 @@ def test_a_recipe_says_which_stage_a_step_belongs_to(tmp_path: Path) -> None:
         (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
         (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),
         ('name = "x"\ndata = 1\n', "a table"),
+        (f"{HEAD}{STAGE}[distill]\nfeatures = -1.0\n", "0 or more"),
+        (f'{HEAD}{STAGE}[distill]\nteacher = "x"\nsimilarities = 0.0\n', "above 0"),
         (f'{HEAD}{STAGE}[image]\nkind = "vit"\n[export]\nint8 = true\n', "convolutional"),
     ],
 )
@@ -61,7 +63,7 @@ def test_the_recipe_of_the_embedded_model_is_sound() -> None:
 def test_settings_that_came_later_have_the_value_that_runs_from_before_had(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, HEAD + STAGE))
     facts = recipe_facts(recipe)
-    for later in ("export",):
+    for later in ("export", "distill"):
         del facts[later]
     assert recipe_from_facts(facts) == recipe
 

@@ -24,7 +24,8 @@ def write_card(
     figures of the model that the training started from.
     """
     image, text = recipe.image, recipe.text
-    made = made or f"Image tower: {image.kind}. Text tower: {text.kind}. Loss: {recipe.loss.kind}."
+    teacher = f" Teacher: {recipe.distill.teacher}." if recipe.distill.teacher else ""
+    made = made or f"Image tower: {image.kind}. Text tower: {text.kind}. Loss: {recipe.loss.kind}.{teacher}"
     lines = [
         f"# {recipe.name}",
         "",

@@ -44,6 +44,25 @@ def contrastive_loss(
     return sigmoid_loss(logits + bias, same) if kind == "sigmoid" else softmax_loss(logits, wanted)
 
 
+def similarity_distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """How far a batch's similarities are from a teacher's: KL(teacher ‖ model) of their softmax, both ways.
+
+    logits, teacher: (pictures, texts), cosines times the scale of each. The mean over rows and of both
+    directions. Source: Yang et al., CLIP-KD, CVPR 2024, where it is contrastive relational distillation.
+    """
+    return (_divergence(logits, teacher) + _divergence(logits.T, teacher.T)) / 2
+
+
+def _divergence(logits: Tensor, teacher: Tensor) -> Tensor:
+    theirs = torch.log_softmax(teacher, dim=1)
+    return functional.kl_div(torch.log_softmax(logits, dim=1), theirs, reduction="batchmean", log_target=True)
+
+
+def feature_distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of 1 − cosine between vectors (n, d) and a teacher's (n, d), in [0, 2]."""
+    return (1 - functional.cosine_similarity(vectors, teacher, dim=1)).mean()
+
+
 def cross_entropy(logits: Tensor, wanted: Tensor, weights: Tensor | None = None) -> Tensor:
     """−Σ wanted · log softmax(logits) by row; the mean over rows, weighted.
 

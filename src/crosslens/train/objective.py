@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosslens.train.batches import Batch
+from crosslens.train.distill import Distillation
 from crosslens.train.labels import Labels
 from crosslens.train.losses import contrastive_loss, label_loss, targets
 from crosslens.train.ranks import Ranks
@@ -24,7 +25,7 @@ class Objective:
     pictures: number of all that are trained on. ranks: the processes that compute it together; each returns
     the loss of the whole batch.
     bank: vectors of all label texts, of the last refresh or later. seen: bf16 (pictures, d), the last vector
-    of each training picture.
+    of each training picture. teacher: see `Trainer.follow`.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Objective:
     ) -> None:
         self._recipe, self._started, self._texts, self._labels = recipe, started, texts, labels
         self._model, self._ranks, self._device = started.model, ranks, torch.device(ranks.device)
+        self.teacher: Distillation | None = None
         self.bank: Tensor | None = None
         self.seen = torch.zeros(pictures, started.dimension, dtype=torch.bfloat16)
 
@@ -57,6 +59,8 @@ class Objective:
             parts["texts"] = loss.keep_texts * (1 - (texts * before).sum(dim=1)).mean()
         if self._labels is not None and loss.labels:
             parts["labels"] = loss.labels * self._label_loss(self._labels, images, batch.pictures, step)
+        if self.teacher is not None:
+            parts |= self.teacher.parts(images, texts, batch, model.scale)
         return parts
 
     def _label_loss(self, labels: Labels, images: Tensor, pictures: NDArray[np.int64], step: int) -> Tensor:
@@ -99,7 +103,7 @@ class Objective:
         """Texts of similar length together, cut to the longest of them where that changes nothing: (n, d)."""
         if not self._model.text.spec.ignores_padding:
             return self._model.embed_texts(torch.from_numpy(ids).to(self._device))
-        lengths = (ids != self._started.text.pad_id).sum(axis=1)
+        lengths = self._started.lengths(ids)
         order = np.argsort(lengths, kind="stable")
         found = []
         for rows in np.array_split(order, -(-len(ids) // _TEXTS_TOGETHER)):

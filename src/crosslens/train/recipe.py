@@ -157,6 +157,20 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class DistillSpec:
+    """A finished model that is followed as well.
+
+    teacher: a model by its name, or a bundle folder, relative to the recipe or as it stands; None for none.
+    similarities: weight of the divergence between its similarities within a batch and the model's.
+    features: weight of 1 − cosine between the vectors of both.
+    """
+
+    teacher: str | None = None
+    similarities: float = 1.0
+    features: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSpec:
     """How the bundle's weights are written; nothing of the training depends on it.
 
@@ -181,6 +195,7 @@ class Recipe:
     loss: LossSpec = field(default_factory=LossSpec)
     labels: LabelSpec = field(default_factory=LabelSpec)
     rates: Rates = field(default_factory=Rates)
+    distill: DistillSpec = field(default_factory=DistillSpec)
     export: ExportSpec = field(default_factory=ExportSpec)
     dimension: int = 256
     seed: int = 0
@@ -251,6 +266,12 @@ def check_recipe(recipe: Recipe) -> None:
             )
     if not 0 < recipe.data.val_fraction < 1:
         raise InputError(f"data.val_fraction is {recipe.data.val_fraction}", "Wanted between 0 and 1")
+    weights = (recipe.distill.similarities, recipe.distill.features)
+    if min(weights) < 0 or (recipe.distill.teacher is not None and not any(weights)):
+        raise InputError(
+            f"distill.similarities is {weights[0]}, distill.features {weights[1]}",
+            "Wanted weights of 0 or more, and one of them above 0",
+        )
     if recipe.export.int8 and recipe.image.kind != "efficientnet-lite2":
         raise InputError(
             f"export.int8 is for a convolutional image tower, and image.kind is {recipe.image.kind!r}",

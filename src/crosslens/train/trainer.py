@@ -17,6 +17,7 @@ import torch
 
 from crosslens.train.batches import Batch, Batches
 from crosslens.train.checkpoint import load_checkpoint, save_checkpoint
+from crosslens.train.distill import Distillation
 from crosslens.train.labels import Labels
 from crosslens.train.objective import Objective
 from crosslens.train.optimizer import RunningMean, make_optimizer, rate_at
@@ -73,6 +74,14 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, recipe.rates)
         self.average = RunningMean(self.model, recipe.rates.ema)
         self.step, self.best, self.waited = 0, -1.0, 0
+
+    def follow(self, teacher: Distillation) -> None:
+        """Take in a teacher's terms and their maps, before anything else is done."""
+        self.objective.teacher = teacher.to(self.device)
+        maps = list(teacher.parameters())
+        if maps:
+            highest = self.recipe.rates.heads
+            self.optimizer.add_param_group({"params": maps, "highest": highest, "weight_decay": 0.0})
 
     # -- the loop ------------------------------------------------------------------------------------
 
@@ -148,7 +157,9 @@ class Trainer:
         loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        trained = [value for value in self.model.parameters() if value.grad is not None]
+        teacher = self.objective.teacher
+        values = [*self.model.parameters(), *(() if teacher is None else teacher.parameters())]
+        trained = [value for value in values if value.grad is not None]
         self.ranks.average_gradients(trained)
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         self.optimizer.step()
@@ -168,6 +179,7 @@ class Trainer:
         """Write the checkpoint, where this is the first process."""
         if not self.ranks.first:
             return
+        teacher = self.objective.teacher
         save_checkpoint(
             self.folder / "checkpoint.pt",
             {
@@ -179,6 +191,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "bank": self.objective.bank,
                 "seen": self.objective.seen,
+                **({} if teacher is None else {"teacher": teacher.state_dict()}),
             },
         )
 
@@ -192,13 +205,17 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.objective.teacher is not None:
+            self.objective.teacher.load_state_dict(state["teacher"])
         self.objective.seen = state["seen"]
         self.objective.bank = None if state["bank"] is None else state["bank"].to(self.device)
         return True
 
     def share(self) -> None:
         """Give all processes the first one's weights."""
-        self.ranks.share([*self.model.state_dict().values(), *self.average.weights.values()])
+        teacher = self.objective.teacher
+        maps = [] if teacher is None else teacher.state_dict().values()
+        self.ranks.share([*self.model.state_dict().values(), *self.average.weights.values(), *maps])
 
     def load_best(self) -> int:
         """Put the best weights into the model; returns the step they are of."""

@@ -1,7 +1,8 @@
 """Training of the towers themselves: a recipe in, a run folder out.
 
 A run folder holds recipe.json, checkpoint.pt, best.pt, tokenizer.json, classes.npz (what the image network's
-own classifier says of the training pictures), log.csv, curves.png, and the exported bundle.
+own classifier says of the training pictures), teacher/ (what the recipe's teacher computes of the pairs),
+log.csv, curves.png, and the exported bundle.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.train.card import write_card
 from crosslens.train.certificate import certify_export
+from crosslens.train.distill import Distillation, read_teacher
 from crosslens.train.efficientnet import start_from_classes
 from crosslens.train.export import About, Storage, check_export, export_bundle
 from crosslens.train.labels import Labels, build_labels, read_classes
@@ -121,6 +123,9 @@ def _open(
         if min(stage.image_blocks for stage in recipe.stages) >= 0:
             started.model.image.freeze(trained)
     trainer = Trainer(recipe, started, train, val, labels, folder, ranks=ranks)
+    teacher = read_teacher(recipe, train, folder, place, device=device, on_step=on_step)
+    if teacher is not None:
+        trainer.follow(Distillation(recipe.distill, teacher, started.dimension, recipe.seed))
     trainer.resume()
     return trainer
 
