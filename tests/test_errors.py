@@ -373,9 +373,9 @@ AUTOMM: dict[str, Promise] = {
         (lambda at: at.predictor().fit(pairs(at), time_limit=0),
          InputError, "time_limit is 0", "more than 0"),
     "a predictor saved over something else":
-        (lambda at: at.predictor().save(at), InputError, "is no predictor", "Name a new folder"),
+        (lambda at: at.predictor().save(at.folder), InputError, "is no predictor", "Name a new folder"),
     "no predictor to load":
-        (MultiModalPredictor.load, InputError, "holds no predictor", "predictor.save"),
+        (lambda at: MultiModalPredictor.load(at.folder), InputError, "holds no predictor", "predictor.save"),
     "masks":
         (lambda at: at.predictor().extract_embedding(["red"], return_masks=True),
          InputError, "return_masks", "Leave it out"),
@@ -550,9 +550,9 @@ WARNINGS: dict[str, Promise] = {
     "texts with texts":
         (lambda at: at.predictor(problem_type="text_similarity").predict(pairs(at, picture=["red"])),
          UncalibratedWarning, "text_similarity", "a guess"),
-    "hyperparameters of training":
-        (lambda at: at.predictor(hyperparameters={"a.checkpoint_name": "fake", "optim.lr": 1}),
-         CrosslensWarning, "optim.lr", "without effect"),
+    "hyperparameters of another training":
+        (lambda at: at.predictor(hyperparameters={"a.checkpoint_name": "fake", "optim.top_k": 1}),
+         CrosslensWarning, "optim.top_k", "without effect"),
 }  # fmt: skip
 
 
