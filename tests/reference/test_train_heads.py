@@ -309,8 +309,7 @@ def test_pairs_that_do_not_match_are_pushed_apart(tmp_path: Path, train: Pairs, 
         matcher = Matcher(done.bundle.folder, precision="f32")
         images = matcher.embed_images([bare.images[row] for row, _ in negatives])
         cosines.append((images * matcher.embed_texts([text for _, text in negatives])).sum(axis=1))
-    assert cosines[1].mean() < cosines[0].mean() - 0.2
-    assert cosines[1][-1] < cosines[0][-1]
+    assert (cosines[1] < cosines[0] - 0.05).all()
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -344,15 +343,18 @@ def test_a_picture_that_cannot_be_read_is_named_and_left_out(
         (HeadSettings(rate=0.1, decay=20.0), "decay is 20"),
         (HeadSettings(loss="other"), "loss is 'other'"),  # type: ignore[arg-type]
         (HeadSettings(name="base"), "trained from"),
+        (HeadSettings(name="photos"), "is no model"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(
     tmp_path: Path, settings: HeadSettings, message: str, train: Pairs, val: Pairs
 ) -> None:
     write_bundle(tmp_path / "base", "clip")
+    (tmp_path / "photos").mkdir()
     with pytest.raises(InputError, match=message):
         train_heads(tmp_path / "base", train, val, tmp_path, settings)
     assert not (tmp_path / "outputs").exists()
+    assert (tmp_path / "photos").is_dir()
 
 
 def test_data_that_cannot_be_trained_on_is_refused(tmp_path: Path, train: Pairs, val: Pairs) -> None:

@@ -72,7 +72,8 @@ def head_data(
     captions, texts = Captions.numbered(train.texts)
     val = val.subset(good.tolist())
     said = [text for line in val.texts for text in line]
-    wrong = [(row, text) for row, text in negatives if row in set(readable.tolist())]
+    there = set(readable.tolist())
+    wrong = [(row, text) for row, text in negatives if row in there]
     place = {text: row for row, text in enumerate(dict.fromkeys([*texts, *(t for _, t in wrong), *said]))}
     pictures = readable[np.diff(captions.first)[readable] > 0]
     if len(pictures) < 2:

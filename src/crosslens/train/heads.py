@@ -38,7 +38,7 @@ from crosslens.train.whole import Finished
 __all__ = ["FinishedHeads", "HeadSettings", "train_heads"]
 
 _CLOSE = 1e-4  # 1 − cosine, exported as float32
-_TAKEN = ("outputs",)
+_TAKEN = ("outputs", "heads.json", "checkpoint.pt", "best.pt", "log.csv", "curves.png")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,10 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     """
     deadline = None if limit is None else time.monotonic() + limit
     bundle = find_bundle(model)
-    _check(settings, bundle, folder, device)
+    _check_settings(settings)
+    _check_folder(folder / settings.name, bundle)
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
     on_step(f"vectors of {bundle.spec.name} ({len(train):,} pictures to train on, {len(val):,} held out)")
     kept = KeptOutputs(folder / "outputs", bundle, device=device, on_step=on_step)
     data = head_data(kept, train, val, negatives, on_step).to(device)
@@ -95,8 +98,8 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     return _finish(trainer, bundle, (len(data.pictures), len(data.val_images)), on_step)
 
 
-def _check(settings: HeadSettings, bundle: Bundle, folder: Path, device: str) -> None:
-    """Raise InputError for what cannot be trained with, and for a folder that holds a run of another kind."""
+def _check_settings(settings: HeadSettings) -> None:
+    """Raise InputError for what cannot be trained with."""
     name = settings.name
     if not name or set(name) & set("/\\\0") or name.startswith(".") or name in _TAKEN:
         raise InputError(f"the model cannot be named {name!r}", "Give a plain name without slashes")
@@ -109,12 +112,16 @@ def _check(settings: HeadSettings, bundle: Bundle, folder: Path, device: str) ->
         raise InputError(f"decay is {settings.decay}", "Wanted at least 0, and times the rate less than 1")
     if settings.loss not in ("softmax", "sigmoid"):
         raise InputError(f"loss is {settings.loss!r}", "Wanted softmax or sigmoid")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
-    if (folder / name).resolve() == bundle.folder.resolve():
-        raise InputError(f"{folder / name} is the model that is trained from", "Give another name or folder")
-    if (folder / "checkpoint.pt").exists() and not (folder / "heads.json").exists():
-        raise InputError(f"{folder} holds a run of another kind", "Name another folder, or remove it")
+
+
+def _check_folder(out: Path, bundle: Bundle) -> None:
+    """Raise InputError where the export would replace what is none, or the run one of another kind."""
+    if out.resolve() == bundle.folder.resolve():
+        raise InputError(f"{out} is the model that is trained from", "Give another name or folder")
+    if out.exists() and not (out / "config.json").is_file():
+        raise InputError(f"{out} is there already, and is no model", "Give another name or folder")
+    if (out.parent / "checkpoint.pt").exists() and not (out.parent / "heads.json").exists():
+        raise InputError(f"{out.parent} holds a run of another kind", "Name another folder, or remove it")
 
 
 def _facts(settings: HeadSettings, bundle: Bundle, data: HeadData) -> dict[str, Any]:
@@ -129,7 +136,10 @@ def _facts(settings: HeadSettings, bundle: Bundle, data: HeadData) -> dict[str, 
 def _open(trainer: HeadTrainer, facts: dict[str, Any], on_step: Callable[[str], None]) -> None:
     """Go on with the run that lies in the folder, if it is this one; else begin."""
     path = trainer.folder / "heads.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        found = {}  # damaged: no run that could go on
     if found == facts and trainer.resume():
         on_step(f"going on after step {trainer.step:,}")
         return

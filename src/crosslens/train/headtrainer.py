@@ -133,16 +133,17 @@ class HeadTrainer:
         self.save()
 
     def steps(self, deadline: float | None = None) -> Iterator[Report]:
-        """Train to the end, the end of patience, or until time.monotonic() is at `deadline`; then save."""
+        """Train to the end, the end of patience, or until time.monotonic() is at `deadline`."""
         paced = time.monotonic()
-        while not self.finished and (deadline is None or time.monotonic() < deadline):
+        late = deadline is not None and paced >= deadline
+        while not self.finished and not late:
             parts = self._train_step()
             self.step += 1
             now = time.monotonic()
             pace, paced = max(now - paced, 1e-9), now
-            last = self.step == self.settings.steps or (deadline is not None and now >= deadline)
+            late = deadline is not None and now >= deadline
             validation = None
-            if last or self.step % self.settings.validate_every == 0:
+            if late or self.step == self.settings.steps or self.step % self.settings.validate_every == 0:
                 validation = self._validated()
                 self.save()
                 paced = time.monotonic()
