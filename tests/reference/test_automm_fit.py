@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from bundles import SIZE, write_bundle
 from crosslens.automm import MultiModalPredictor, fitting
-from crosslens.errors import CrosslensWarning, ImageSkippedWarning, InputError, UncalibratedWarning
+from crosslens.errors import CrosslensWarning, ImageSkippedWarning, InputError, ModelError, UncalibratedWarning
 
 COLOURS, PLACES = ("red", "green", "blue"), ("dog", "cat", "beach")
 KINDS = [(colour, place) for colour in COLOURS for place in range(3)]
@@ -144,7 +144,7 @@ def test_epochs_pictures_that_cannot_be_read_and_what_is_in_the_way(bundle: str,
         )
     assert 0 <= fitted.fit_summary()["best_step"] <= 15
     first = fitted.matcher
-    with pytest.raises(InputError, match="no GPU"):
+    with pytest.raises(ModelError, match="cannot use device"):
         fitted.fit(data, tuning_data=rows(1, 1), device="cuda")
     assert fitted.matcher is first
     with pytest.warns(CrosslensWarning, match="without effect here: presets"):
