@@ -1,19 +1,21 @@
-"""Make tests/golden/starter.json: what the starter gives when ONNX Runtime and Pillow alone run it.
+"""Make tests/golden/starter.json: what the starter gives when ONNX Runtime, Pillow and NumPy alone run it.
 
 Independent of crosslens on purpose: it reads the bundle by hand, as its README describes it. Needs
-onnxruntime, tokenizers, pillow and numpy:
+onnxruntime, tokenizers, safetensors, pillow and numpy:
 
     python scripts/make_golden.py
 """
 
 import json
 import sys
+from math import erf
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import tokenizers
 from PIL import Image
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "src/crosslens/models/starter"
@@ -47,10 +49,45 @@ def embed_image(image: Image.Image, config: dict) -> np.ndarray:
     return session.run(None, {"pixel_values": pixels.transpose(2, 0, 1)[None]})[0][0]
 
 
-def embed_text(text: str) -> tuple[list[int], np.ndarray]:
+def weights() -> dict[str, np.ndarray]:
+    """All as float32; a table with a scale for each row as their product."""
+    stored = {
+        name: value.astype(np.float32) for name, value in load_file(BUNDLE / "model.safetensors").items()
+    }
+    scaled = [name for name in stored if f"{name}.scale" in stored]
+    return stored | {name: stored[name] * stored[f"{name}.scale"][:, None] for name in scaled}
+
+
+def embed_text(text: str, config: dict, weights: dict[str, np.ndarray]) -> tuple[list[int], np.ndarray]:
+    """A BERT encoder by hand: ids → mean of the last states, projected."""
+    facts = config["text"]["network"]
     ids = tokenizers.Tokenizer.from_file(str(BUNDLE / "tokenizer.json")).encode(text).ids
-    session = onnxruntime.InferenceSession(BUNDLE / "text.onnx")
-    return ids, session.run(None, {"input_ids": np.array([ids], np.int64)})[0][0]
+    seen = np.array([n != config["text"]["pad_id"] for n in ids])
+
+    def linear(x: np.ndarray, name: str) -> np.ndarray:
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", np.float32(0))
+
+    def norm(x: np.ndarray, name: str) -> np.ndarray:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + facts["epsilon"])
+        return centred / deviation * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def attend(x: np.ndarray, name: str) -> np.ndarray:
+        parts = np.split(linear(x, f"{name}.in"), 3, axis=-1)
+        query, key, value = (part.reshape(len(ids), facts["heads"], -1).swapaxes(0, 1) for part in parts)
+        scores = query @ key.swapaxes(1, 2) / np.sqrt(query.shape[-1])
+        scores = np.exp(np.where(seen, scores, -np.inf) - scores.max(axis=-1, keepdims=True))
+        mixed = scores / scores.sum(axis=-1, keepdims=True) @ value
+        return linear(mixed.swapaxes(0, 1).reshape(len(ids), -1), f"{name}.out")
+
+    x = norm(weights["text.tokens"][ids] + weights["text.positions"][: len(ids)], "text.first_norm")
+    layers = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("text.blocks."))
+    for block in (f"text.blocks.{n}" for n in range(layers)):
+        x = norm(x + attend(x, f"{block}.attention"), f"{block}.attention_norm")
+        inner = linear(x, f"{block}.mlp.in")
+        inner = inner * (1 + np.vectorize(erf)(inner / np.sqrt(2))) / 2
+        x = norm(x + linear(inner, f"{block}.mlp.out"), f"{block}.mlp_norm")
+    return ids, linear(x[seen].mean(axis=0), "text.projection")
 
 
 def unit(vector: np.ndarray) -> list[float]:
@@ -59,9 +96,9 @@ def unit(vector: np.ndarray) -> list[float]:
 
 def main() -> int:
     config = json.loads((BUNDLE / "config.json").read_text())
-    texts = []
+    texts, stored = [], weights()
     for text in TEXTS:
-        ids, vector = embed_text(text)
+        ids, vector = embed_text(text, config, stored)
         texts.append({"text": text, "ids": ids, "vector": unit(vector)})
     images = [
         {"width": w, "height": h, "seed": seed, "vector": unit(embed_image(picture(w, h, seed), config))}

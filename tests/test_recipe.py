@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crosslens.errors import InputError
-from crosslens.train.labels import plural, singular
+from crosslens.train.labels import build_labels, plural, singular
 from crosslens.train.recipe import read_recipe, recipe_facts, recipe_from_facts
 
 HEAD = 'name = "x"\n[data]\ntrain = "pairs"\n'
@@ -26,6 +27,25 @@ def test_a_recipe_says_which_stage_a_step_belongs_to(tmp_path: Path) -> None:
     assert recipe_from_facts(recipe_facts(recipe)) == recipe
 
 
+def test_a_stage_may_weigh_labels_in_its_own_way(tmp_path: Path) -> None:
+    text = f"{HEAD}{STAGE}{STAGE}labels = 0.75\nby_class = 0.5\n[loss]\nlabels = 0.25\n"
+    recipe = read_recipe(written(tmp_path, text))
+    assert [recipe.label_weight(stage) for stage in recipe.stages] == [0.25, 0.75]
+
+
+def test_pictures_are_drawn_so_that_classes_are_equally_frequent() -> None:
+    # 90 pictures of the first class, 9 of the second, one of the third; the last is sure of nothing.
+    best = np.array([[0]] * 90 + [[1]] * 9 + [[2]] + [[0]])
+    likely = np.array([[0.9]] * 100 + [[0.1]], np.float32)
+    labels = build_labels([()] * 101, 0, [("one",), ("two",), ("three",)], (best, likely))
+    drawn = labels.draw(3000, np.random.default_rng(0))
+    assert 100 not in drawn
+    shares = np.bincount(best[drawn, 0]) / 3000
+    assert np.allclose(shares, 1 / 3, atol=0.03)
+    with pytest.raises(InputError, match="surely of any class"):
+        build_labels([("a dog",)] * 3, 2, [], None).draw(2, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -36,6 +56,7 @@ def test_a_recipe_says_which_stage_a_step_belongs_to(tmp_path: Path) -> None:
         (f'{HEAD}{STAGE}batch = "many"\n', "a whole number"),
         (f"{HEAD}{STAGE}text = 1\n", "true or false"),
         (f"{HEAD}{STAGE}least_area = 0.0\n", "more than 0"),
+        (f"{HEAD}{STAGE}by_class = 1.0\n", "less than 1"),
         (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
         (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),
         ('name = "x"\ndata = 1\n', "a table"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosslens.errors import InputError
+from crosslens.train.labels import Labels
 from crosslens.train.pairs import Pairs, Pixels, random_view
 from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
@@ -37,13 +38,22 @@ class Batch:
 class Batches:
     """The batches of a run. size: side of the model's input, for stages that name none.
 
-    ranks: the processes that share each batch; they agree on its pictures. Raises InputError where a batch is
+    ranks: the processes that share each batch; they agree on its pictures. labels: for stages that draw by
+    class. Raises InputError where a batch is
     too small to be shared.
     """
 
-    def __init__(self, recipe: Recipe, train: Pairs, texts: TextTable, size: int, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Pairs,
+        texts: TextTable,
+        size: int,
+        ranks: Ranks,
+        labels: Labels | None = None,
+    ) -> None:
         self._recipe, self._texts, self._size, self._total = recipe, texts, size, len(train)
-        self._ranks = ranks
+        self._ranks, self._labels = ranks, labels
         least = min(_least(recipe, stage, len(train)) for stage in recipe.stages)
         if least < ranks.count:
             raise InputError(
@@ -84,6 +94,10 @@ class Batches:
         epochs = sorted({int(place) // total for place in places})
         orders = {e: np.random.default_rng([seed, e]).permutation(total) for e in epochs}
         rows = np.array([orders[place // total][place % total] for place in places.tolist()], np.int64)
+        drawn = round(stage.by_class * len(rows))
+        if drawn and self._labels is not None:
+            rows[:drawn] = self._labels.draw(drawn, random)
+            rows = np.unique(rows)
         hard = round(self._recipe.loss.hard_negatives * len(rows))
         if hard:
             anchors = torch.from_numpy(rows[:hard])
@@ -96,6 +110,7 @@ class Batches:
 
 
 def _least(recipe: Recipe, stage: Stage, pictures: int) -> int:
-    """Pictures of the smallest batch: those that are exchanged may be there already."""
+    """Pictures of the smallest batch: those that are drawn or exchanged may be there already."""
     count = min(stage.batch, pictures)
+    count -= round(stage.by_class * count)
     return count - round(recipe.loss.hard_negatives * count)

@@ -27,6 +27,8 @@ _NOTHING_SEEN = (
     "other another some many few two three four five several there one who which what where when not no "
     "very you your we our my i s t all can do does"
 )
+# How likely the classifier must find a class for a picture to be drawn for it.
+_SURE = 0.2
 _STOP = frozenset(_NOTHING_SEEN.split())
 
 
@@ -34,12 +36,14 @@ _STOP = frozenset(_NOTHING_SEEN.split())
 class Labels:
     """Texts and what is true of each picture.
 
-    texts: variants of each label, of which one is asked at a time. groups: slices of labels that exclude
-    each other more or less: the classes, the words. rows, columns, values: entries of the sparse matrix
+    texts: variants of each label, of which one is asked at a time. classes: how many of them are names of
+    classes; they come first. groups: slices of labels that exclude each other more or less: the classes, the
+    words. rows, columns, values: entries of the sparse matrix
     (pictures, labels) of how far each is true, in (0, 1], sorted by row.
     """
 
     texts: Sequence[tuple[str, ...]]
+    classes: int
     groups: tuple[slice, ...]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
@@ -56,6 +60,17 @@ class Labels:
         for row, (start, end) in enumerate(zip(first, last, strict=True)):
             wanted[row, self.columns[start:end]] = self.values[start:end]
         return wanted
+
+    def draw(self, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Rows of pictures, each class as likely as any other, a surer picture likelier: int64 (count,)."""
+        sure = (self.columns < self.classes) & (self.values > _SURE)
+        rows, columns, values = self.rows[sure], self.columns[sure], self.values[sure].astype(np.float64)
+        if not len(rows):
+            raise InputError(
+                "no picture is surely of any class", "Leave by_class out, or name labels.classes"
+            )
+        weights = values / np.bincount(columns, values, self.classes)[columns]
+        return random.choice(rows, count, p=weights / weights.sum())
 
 
 def read_classes(path: Path) -> list[tuple[str, ...]]:
@@ -100,6 +115,7 @@ def build_labels(
     texts = [*classes, *(_forms((term,)) for term in words)]
     return Labels(
         texts,
+        len(classes),
         tuple(
             part
             for part in (slice(0, len(classes)), slice(len(classes), len(texts)))

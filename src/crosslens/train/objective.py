@@ -57,8 +57,9 @@ class Objective:
         if loss.keep_texts:
             before = self._texts.before(batch.captions, self._device)
             parts["texts"] = loss.keep_texts * (1 - (texts * before).sum(dim=1)).mean()
-        if self._labels is not None and loss.labels:
-            parts["labels"] = loss.labels * self._label_loss(self._labels, images, batch.pictures, step)
+        weight = self._recipe.label_weight(self._recipe.stage_at(step))
+        if self._labels is not None and weight:
+            parts["labels"] = weight * self._label_loss(self._labels, images, batch.pictures, step)
         if self.teacher is not None:
             parts |= self.teacher.parts(images, texts, batch, model.scale)
         return parts

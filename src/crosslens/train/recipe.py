@@ -128,6 +128,8 @@ class Stage:
     batch: pairs a step. size: side of the pictures, pixels; None: that of the model. image_blocks: how many
     of the image tower's last blocks are trained besides its head; -1 for all. text: whether the text tower
     is trained besides its head. least_area: smallest part of a picture that a random crop keeps, in (0, 1].
+    by_class: part of a batch, in [0, 1), drawn so that each class of `LabelSpec.classes` is as likely as any
+    other. labels: weight of the loss over label texts; None: that of `LossSpec`.
     """
 
     steps: int
@@ -136,6 +138,8 @@ class Stage:
     image_blocks: int = -1
     text: bool = True
     least_area: float = 0.5
+    by_class: float = 0.0
+    labels: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,10 @@ class Recipe:
             step -= min(step, stage.steps)
         return seen
 
+    def label_weight(self, stage: Stage) -> float:
+        """Of the loss over label texts."""
+        return self.loss.labels if stage.labels is None else stage.labels
+
     def stage_at(self, step: int) -> Stage:
         """The stage that a step, counted from 0, belongs to."""
         for stage in self.stages:
@@ -264,6 +272,8 @@ def check_recipe(recipe: Recipe) -> None:
             raise InputError(
                 f"a stage has least_area = {stage.least_area}", "Wanted more than 0 and at most 1"
             )
+        if not 0 <= stage.by_class < 1:
+            raise InputError(f"a stage has by_class = {stage.by_class}", "Wanted at least 0 and less than 1")
     if not 0 < recipe.data.val_fraction < 1:
         raise InputError(f"data.val_fraction is {recipe.data.val_fraction}", "Wanted between 0 and 1")
     weights = (recipe.distill.similarities, recipe.distill.features)

@@ -69,7 +69,7 @@ class Trainer:
         self.folder, self.device = folder, torch.device(self.ranks.device)
         self.model = started.model.to(self.device)
         texts = TextTable.of(train, started, before=recipe.loss.looks_back, device=self.device)
-        self.batches = Batches(recipe, train, texts, started.image.size, self.ranks)
+        self.batches = Batches(recipe, train, texts, started.image.size, self.ranks, labels)
         self.objective = Objective(recipe, started, texts, labels, len(train), self.ranks)
         self.optimizer = make_optimizer(self.model, recipe.rates)
         self.average = RunningMean(self.model, recipe.rates.ema)

@@ -209,7 +209,7 @@ def _prepare(
         names = encode_texts(started, started.tokenize([forms[0] for forms in classes]).ids, device).float()
         assert isinstance(started.model.image, ConvolutionalTower)  # noqa: S101
         start_from_classes(started.model.image.head, started.classifier, names.to(device))
-    if not recipe.loss.labels:
+    if not any(recipe.label_weight(stage) for stage in recipe.stages):
         return None
     on_step("collecting label texts")
     return build_labels(train.texts, recipe.labels.words, classes, opinions)
