@@ -17,7 +17,13 @@ from PIL import Image, ImageDraw
 
 from bundles import SIZE, write_bundle
 from crosslens.automm import MultiModalPredictor, fitting
-from crosslens.errors import CrosslensWarning, ImageSkippedWarning, InputError, ModelError, UncalibratedWarning
+from crosslens.errors import (
+    CrosslensWarning,
+    ImageSkippedWarning,
+    InputError,
+    ModelError,
+    UncalibratedWarning,
+)
 
 COLOURS, PLACES = ("red", "green", "blue"), ("dog", "cat", "beach")
 KINDS = [(colour, place) for colour in COLOURS for place in range(3)]
