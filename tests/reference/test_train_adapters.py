@@ -308,5 +308,5 @@ def test_the_command_trains_stops_and_goes_on(
     assert printed["bundle"] == str(tmp_path / "run" / "shapes")
     assert printed["export_gap"] < 1e-4
     assert len(losses(tmp_path / "run")) == 3
-    assert main([*command[:4], "--checkpoint", str(drawn), "--out", str(tmp_path / "other")]) != 0
+    assert main([*command[:5], "--checkpoint", str(drawn), "--out", str(tmp_path / "other")]) != 0
     assert "not a model folder" in capsys.readouterr().err
