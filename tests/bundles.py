@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 Array = NDArray[Any]
+
+# A bundle of two graphs with random weights, from scripts/make_graphs.py.
+GRAPHS = Path(__file__).parent / "golden" / "graphs"
 
 WIDTH, LAYERS, HEADS, HIDDEN, DIMENSION, SIZE, PATCH, CONTEXT = 32, 2, 4, 48, 16, 32, 8, 12
 WORDS = ["<pad>", "<end>", "<start>", "<unk>", "a", "red", "green", "blue", "dog", "cat", "beach"]
@@ -73,6 +77,27 @@ def write_bundle(folder: Path, kind: str, dtype: type = np.float32) -> dict[str,
     }
     (folder / "config.json").write_text(json.dumps(config))
     return weights
+
+
+def write_graph_and_network(folder: Path) -> None:
+    """Write a bundle of the image graph of golden/graphs and the text network of "mean"."""
+    weights = write_bundle(folder, "mean")
+    graphs = json.loads((GRAPHS / "config.json").read_text())
+    dimension = graphs["embedding_dim"]
+    kept = {name: value for name, value in weights.items() if name.startswith("text.")}
+    wider = np.random.default_rng(0).standard_normal((dimension, 24)).astype(np.float32)
+    save_file({**kept, "text.projection.out.weight": wider}, folder / "model.safetensors")
+    shutil.copy(GRAPHS / "image.onnx", folder)
+    config = json.loads((folder / "config.json").read_text())
+    files = ("image.onnx", "model.safetensors", "tokenizer.json")
+    config |= {
+        "name": "tiny-mixed",
+        "embedding_dim": dimension,
+        "image": graphs["image"],
+        "source": "a text, as those that trained a model leave it",
+        "sha256": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def random_weights(kind: str, dtype: type) -> dict[str, Array]:  # noqa: C901 (one weight after another)

@@ -1,4 +1,4 @@
-"""A model on disk: the starter's bundle with one thing broken at a time."""
+"""A model on disk: a bundle of two graphs with one thing broken at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bundles import GRAPHS
 from crosslens import BundleError, Matcher, UnknownModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import CATALOGUE, find_bundle
@@ -26,14 +27,14 @@ ABSENT = object()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The starter's files under another name, free to be replaced."""
+    """The files of golden/graphs under another name, free to be replaced."""
     folder = tmp_path.resolve() / "bundle"
     folder.mkdir()
     for name in ("config.json", "image.onnx", "text.onnx", "tokenizer.json"):
         try:
-            os.link(STARTER / name, folder / name)
+            os.link(GRAPHS / name, folder / name)
         except OSError:  # another file system
-            shutil.copy(STARTER / name, folder / name)
+            shutil.copy(GRAPHS / name, folder / name)
     return folder
 
 
@@ -72,7 +73,7 @@ def opened(folder: Path) -> OpenVinoModel:
 
 def test_a_sound_bundle_is_understood(folder: Path) -> None:
     spec = load_bundle(folder).spec
-    assert (spec.name, spec.version, spec.dimension) == ("starter", "0", 256)
+    assert (spec.name, spec.version, spec.dimension) == ("graphs", "0", 256)
     assert (spec.image.size, spec.image.resize, spec.image.interpolation) == (96, "shortest_edge", "bicubic")
     assert spec.image.mean == (0.485, 0.456, 0.406)
     assert (spec.text.context_length, spec.text.pad_id, spec.scripts) == (24, 0, ("LATIN",))
@@ -80,9 +81,9 @@ def test_a_sound_bundle_is_understood(folder: Path) -> None:
     assert spec.match.calibrated
 
 
-def test_a_copied_bundle_gives_the_same_vectors(folder: Path, starter: Matcher) -> None:
-    copy = Matcher(folder, precision="f32")
-    assert np.array_equal(copy.embed_texts("a dog"), starter.embed_texts("a dog"))
+def test_a_copied_bundle_gives_the_same_vectors(folder: Path) -> None:
+    copy, original = Matcher(folder, precision="f32"), Matcher(GRAPHS, precision="f32")
+    assert np.array_equal(copy.embed_texts("a dog"), original.embed_texts("a dog"))
 
 
 def test_what_is_optional_may_be_absent(folder: Path) -> None:
@@ -434,7 +435,7 @@ def test_a_tokeniser_that_is_none_is_refused(folder: Path) -> None:
 def test_a_model_is_found_by_name_and_by_folder(folder: Path) -> None:
     assert find_bundle("starter").folder == STARTER
     for model in (folder, str(folder)):
-        assert find_bundle(model) == Bundle(folder, find_bundle("starter").spec)
+        assert find_bundle(model) == Bundle(folder, load_bundle(GRAPHS).spec)
 
 
 def test_a_folder_is_found_below_the_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

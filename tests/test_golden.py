@@ -84,5 +84,6 @@ def test_the_references_differ_enough_to_tell_them_apart(golden: Golden, side: s
     references = vectors(golden[side])
     assert np.allclose(np.linalg.norm(references, axis=1), 1, atol=1e-6)
     different = np.abs(references[:, None] - references).max(axis=2) > 100 * CLOSE
-    alike = {("a dog running on grass", "A dog running on grass.")} if side == "texts" else set()
-    assert (~np.triu(different, 1)).sum() - np.tri(len(references)).sum() == len(alike)
+    # A tokeniser may give texts that differ in case or in their full stop the same ids.
+    alike = np.array([[a.get("ids", 0) == b.get("ids", 1) for b in golden[side]] for a in golden[side]])
+    assert (different == ~alike)[np.triu_indices(len(references), 1)].all()

@@ -9,16 +9,31 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bundles import GRAPHS, write_graph_and_network
 from crosslens import Matcher
+from crosslens.models.bundle import load_bundle
 from crosslens.towers.base import Tower, TwoTowers
 from crosslens.towers.fake import FakeModel
+from crosslens.towers.openvino import OpenVinoModel
 
 TEXTS = ["a red car", "blue", "two green dogs on the white beach", "yellow", "black and white", "sea"]
 
 
-@pytest.fixture(params=["fake", "starter"])
-def model(request: pytest.FixtureRequest, starter: Matcher) -> TwoTowers:
-    return FakeModel() if request.param == "fake" else starter.model
+@pytest.fixture(scope="module")
+def models(starter: Matcher, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TwoTowers]:
+    mixed = tmp_path_factory.mktemp("towers") / "mixed"
+    write_graph_and_network(mixed)
+    return {
+        "fake": FakeModel(),
+        "starter": starter.model,
+        "graphs": OpenVinoModel(load_bundle(GRAPHS), "f32"),
+        "graph and network": OpenVinoModel(load_bundle(mixed), "f32"),
+    }
+
+
+@pytest.fixture(params=["fake", "starter", "graphs", "graph and network"])
+def model(request: pytest.FixtureRequest, models: dict[str, TwoTowers]) -> TwoTowers:
+    return models[request.param]
 
 
 @pytest.fixture(params=["image", "text"])
@@ -133,6 +148,22 @@ def test_many_batches_may_be_in_flight(tower: Tower, batch: NDArray[Any]) -> Non
     assert same(np.concatenate([future.result(timeout=60) for future in futures]), together[rows])
 
 
+def is_shorter(ids: NDArray[Any], whole: NDArray[Any]) -> bool:
+    """Whether these are rows of ids, with fewer columns than the context has."""
+    return ids.ndim == 2 and ids.dtype == whole.dtype and ids.shape[1] < whole.shape[1]
+
+
+def test_less_padding_gives_the_same_vectors_or_is_refused(model: TwoTowers) -> None:
+    tokens = model.tokenize(TEXTS)
+    longest = tokens.lengths.max()
+    assert longest < model.spec.text.context_length
+    if model.spec.short_texts:
+        assert same(vectors(model.text, tokens.ids[:, :longest]), vectors(model.text, tokens.ids))
+    else:
+        with pytest.raises(ValueError, match=r"^wanted .*, got "):
+            model.text.submit(tokens.ids[:, :longest])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -146,8 +177,13 @@ def test_many_batches_may_be_in_flight(tower: Tower, batch: NDArray[Any]) -> Non
     ],
     ids=["one row", "an axis more", "too short", "too long", "float32", "int32", "turned"],
 )
-def test_a_batch_of_another_shape_or_dtype_is_refused(tower: Tower, batch: NDArray[Any], wrong: Any) -> None:
+def test_a_batch_of_another_shape_or_dtype_is_refused(
+    model: TwoTowers, side: str, tower: Tower, batch: NDArray[Any], wrong: Any
+) -> None:
     refused = wrong(batch)
+    if side == "text" and model.spec.short_texts and is_shorter(refused, batch):
+        assert vectors(tower, refused).shape == (len(refused), model.spec.dimension)
+        return
     with pytest.raises(ValueError, match=r"^wanted .*, got ") as caught:
         tower.submit(refused)
     assert str(refused.shape) in str(caught.value)
