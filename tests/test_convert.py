@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 import foreign
+from bundles import GRAPHS, write_graph_and_network
 from crosslens import BundleError, Matcher, ModelError
 from crosslens.errors import ConversionError, InputError, MissingExtraError
 from crosslens.models.bundle import load_bundle
@@ -160,13 +161,13 @@ def test_a_model_in_a_hubs_cache_keeps_its_repository_and_revision(clip: Path, t
 
 def test_immichs_graphs_give_the_vectors_they_gave(tmp_path: Path) -> None:
     source = tmp_path / "immich"
-    spec = load_bundle(STARTER).spec
+    spec = load_bundle(GRAPHS).spec
     for part in ("visual", "textual"):
         (source / part).mkdir(parents=True)
-    shutil.copy(STARTER / "image.onnx", source / "visual/model.onnx")
-    shutil.copy(STARTER / "text.onnx", source / "textual/model.onnx")
-    shutil.copy(STARTER / "tokenizer.json", source / "textual/tokenizer.json")
-    pad = Tokenizer.from_file(str(STARTER / "tokenizer.json")).id_to_token(0)
+    shutil.copy(GRAPHS / "image.onnx", source / "visual/model.onnx")
+    shutil.copy(GRAPHS / "text.onnx", source / "textual/model.onnx")
+    shutil.copy(GRAPHS / "tokenizer.json", source / "textual/tokenizer.json")
+    pad = Tokenizer.from_file(str(GRAPHS / "tokenizer.json")).id_to_token(0)
     foreign.write_json(source / "textual/tokenizer_config.json", {"pad_token": pad})
     prepared = {"size": [96, 96], "mean": spec.image.mean, "std": spec.image.std, "interpolation": "bicubic",
                 "resize_mode": "shortest", "mode": "RGB", "fill_color": 0}  # fmt: skip
@@ -174,7 +175,7 @@ def test_immichs_graphs_give_the_vectors_they_gave(tmp_path: Path) -> None:
     foreign.write_json(source / "config.json", {"embed_dim": 256, "text_cfg": {"context_length": 24}})
     bundle = convert(source, tmp_path / "out")
     assert (bundle.spec.text.clean, bundle.spec.logit_scale) == ("lower", 100)
-    ours, theirs = Matcher(bundle.folder, precision="f32"), Matcher("starter", precision="f32")
+    ours, theirs = Matcher(bundle.folder, precision="f32"), Matcher(GRAPHS, precision="f32")
     assert (ours.embed_images(PICTURES) == theirs.embed_images(PICTURES)).all()
     assert (ours.embed_texts(["a dog", "the sea"]) == theirs.embed_texts(["a dog", "the sea"])).all()
     edit(source / "visual/preprocess_cfg.json", "size", 128)
@@ -196,8 +197,10 @@ def test_a_text_tower_shares_the_space_of_the_model_it_fits(clip: Path, tmp_path
     assert (one.embed_images(PICTURES) == other.embed_images(PICTURES)).all()
     with pytest.raises(ConversionError, match="text tower without an image tower"):
         convert(source, tmp_path / "other")
-    with pytest.raises(ConversionError, match="holds graphs"):
-        convert(source, tmp_path / "other", image_tower="starter")
+    write_graph_and_network(tmp_path / "mixed")
+    for graph in (GRAPHS, tmp_path / "mixed"):
+        with pytest.raises(ConversionError, match=f"the image tower of {graph} is a graph, which cannot be"):
+            convert(source, tmp_path / "other", image_tower=graph)
     with pytest.raises(ConversionError, match="has an image tower of its own"):
         convert(clip, tmp_path / "other", image_tower=base.folder)
 

@@ -17,14 +17,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bundles import write_graph_and_network
 from crosslens import Library, places
 from crosslens.certificate import Certificate, Run, find_certificate
 from crosslens.certify import Sample
 from crosslens.cli import main
 from crosslens.errors import InputError, MissingExtraError
-from crosslens.models.bundle import Bundle
+from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.captions import ENGLISH
 from crosslens.models.catalogue import CATALOGUE, find_bundle
+from crosslens.models.files import disk_use
 from fakehub import tiny_clip
 
 NAME = "clip-vit-base-patch32"
@@ -107,24 +109,32 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 def put(name: str) -> Path:
     """A bundle where pulled models are."""
     folder = shutil.copytree(STARTER, places.models() / name)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"name": name}))
+    edit(folder / "config.json", "name", name)
     return folder
+
+
+def edit(config: Path, key: str, value: object) -> None:
+    config.write_text(json.dumps(json.loads(config.read_text()) | {key: value}))
 
 
 # ---------------------------------------------------------------- list, show
 
 
 def test_models_lists_all_with_tabs_where_nobody_watches(models: Models) -> None:
-    put(NAME)
+    size = disk_use(put(NAME))
     put("of-mine")
+    starter = CATALOGUE["starter"]
     rows = [line.split("\t") for line in models("list").out.splitlines()]
     assert models().out == models("list").out
     assert [row[0] for row in rows] == [*CATALOGUE, "of-mine"]
-    assert rows[0] == ["starter", "English", "16 M", "96", "–", "–", "non-commercial", "built in", ""]
-    assert rows[1] == [NAME, "English", "151 M", "224", "63.3", "30.4", "MIT (code)", "pulled (32 MB)", ""]
+    assert rows[0] == [
+        *("starter", "English", f"{starter.parameters[0]:.0f} M", str(starter.image_size), "–", "–"),
+        *("non-commercial", "built in", ""),
+    ]
+    pulled = f"pulled ({size / 1e6:.0f} MB)"
+    assert rows[1] == [NAME, "English", "151 M", "224", "63.3", "30.4", "MIT (code)", pulled, ""]
     assert rows[2][-2:] == ["to pull", ""]
-    assert rows[-1][3] == "96"
+    assert rows[-1][3] == str(load_bundle(STARTER).spec.image.size)
     assert {row[-1] for row in rows if row[-1]} >= {"fast on CPU, small", "best quality, multilingual"}
 
 
@@ -155,11 +165,11 @@ def test_models_is_a_table_that_fits_a_terminal(columns: int, licences: bool) ->
 
 
 def test_models_json_holds_every_fact(models: Models) -> None:
-    put(NAME)
+    size = disk_use(put(NAME))
     found = {model["name"]: model for model in models("--json").json["models"]}
     assert models("list", "--json").json["models"] == list(found.values())
     assert found[NAME]["here"] == "pulled"
-    assert found[NAME]["size"] > 30_000_000
+    assert found[NAME]["size"] == size > 10_000_000
     assert found[NAME]["scores"]["coco_text_to_image"] == 30.44
     assert "openclip_results.csv" in found[NAME]["source"]
     assert found["starter"]["here"] == "built in"
@@ -367,6 +377,17 @@ def test_remove_refuses_what_is_not_ours(models: Models, tmp_path: Path) -> None
     assert "folder of yours" in models("remove", tmp_path).err
     put("of-mine")
     assert models("remove", "of-mine", "--json").json["kept"] is None
+
+
+@pytest.mark.parametrize("source", ["trained with crosslens", ["a", "list"], None])
+def test_a_model_whose_source_is_no_repository_is_listed_and_removed(models: Models, source: object) -> None:
+    write_graph_and_network(places.models() / "mixed")
+    edit(places.models() / "mixed/config.json", "source", source)
+    [found] = [model for model in models("--json").json["models"] if model["name"] == "mixed"]
+    assert found["here"] == "pulled"
+    assert models("show", "mixed", "--json").json["dimension"] == 256
+    assert models("remove", "mixed", "--json").json["kept"] is None
+    assert not (places.models() / "mixed").exists()
 
 
 # ---------------------------------------------------------------- quantize

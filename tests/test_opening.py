@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundles import write_bundle
+from bundles import GRAPHS, write_bundle, write_graph_and_network
 from crosslens import Matcher
 from crosslens.certificate import Certificate, Run, certificate_file, machine, save_certificate
 from crosslens.errors import MissingExtraError, ModelError
@@ -44,9 +44,12 @@ def test_with_a_gpu_and_torch_it_is_cuda(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_what_cuda_cannot_run_stays_on_the_cpu(bundle: Bundle) -> None:
+def test_what_cuda_cannot_run_stays_on_the_cpu(bundle: Bundle, tmp_path: Path) -> None:
     assert auto_device(bundle, "int8")[0] == "cpu"
-    assert auto_device(find_bundle("starter"))[0] == "cpu"
+    write_graph_and_network(tmp_path / "mixed")
+    for folder in (GRAPHS, tmp_path / "mixed"):
+        why = "this model's image tower is a graph, which does not run on the NVIDIA GPU"
+        assert auto_device(load_bundle(folder)) == ("cpu", why)
 
 
 @pytest.mark.usefixtures("gpu")

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundles import KINDS, SIZE, write_bundle
+from bundles import GRAPHS, KINDS, SIZE, write_bundle, write_graph_and_network
 from crosslens import InputError, Matcher
 from crosslens.errors import ModelError
 from crosslens.models.bundle import load_bundle
-from crosslens.models.catalogue import find_bundle
 from crosslens.towers.openvino import OpenVinoModel
 from crosslens.towers.torch import TorchModel
 
@@ -44,9 +43,11 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
         TorchModel(load_bundle(tmp_path / "it"), "cuda:99")
 
 
-def test_graphs_are_not_for_torch() -> None:
-    with pytest.raises(ModelError, match="'starter' is a pair of graphs, which torch does not run"):
-        TorchModel(find_bundle("starter"), "cpu")
+def test_graphs_are_not_for_torch(tmp_path: Path) -> None:
+    write_graph_and_network(tmp_path / "mixed")
+    for folder, name in ((GRAPHS, "graphs"), (tmp_path / "mixed", "tiny-mixed")):
+        with pytest.raises(ModelError, match=f"image tower of model '{name}' is a graph, which torch does"):
+            TorchModel(load_bundle(folder), "cpu")
 
 
 def test_int8_is_not_offered(tmp_path: Path) -> None:

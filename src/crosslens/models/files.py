@@ -102,9 +102,10 @@ def pulled() -> list[Pulled]:
     found = []
     for config in sorted(places.models().glob("[!.]*/config.json")):
         try:
-            source = json.loads(config.read_text()).get("source") or {}
+            source = json.loads(config.read_text()).get("source")
         except (OSError, ValueError, AttributeError):
-            source = {}
+            source = None
+        source = source if isinstance(source, dict) else {}  # of a trained model it is a text
         folder = config.parent
         found.append(
             Pulled(folder.name, folder, disk_use(folder), source.get("repo"), source.get("revision"))

@@ -55,7 +55,7 @@ def auto_device(bundle: Bundle, precision: Precision = "auto") -> tuple[str, str
     if find_spec("torch") is None:
         return "cpu", 'an NVIDIA GPU is there; to use it: pip install "crosslens[torch]"'
     if not isinstance(bundle.spec.towers, Networks):
-        return "cpu", "this model is a pair of graphs, which do not run on the NVIDIA GPU"
+        return "cpu", "this model's image tower is a graph, which does not run on the NVIDIA GPU"
     if precision == "int8":
         return "cpu", "int8 is for the CPU"
     return "cuda", "an NVIDIA GPU and torch are there"

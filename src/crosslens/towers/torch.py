@@ -31,7 +31,8 @@ class TorchModel:
 
     device: as torch names it: "cuda", "cuda:1", "mps", "cpu".
     precision: "auto" is bf16 on CUDA and f32 elsewhere; int8 is not offered.
-    Raises MissingExtraError without torch, ModelError for a device that is not there or a model of graphs.
+    Raises MissingExtraError without torch, ModelError for a device that is not there or an image tower
+    that is a graph.
     """
 
     concurrency = 2
@@ -41,7 +42,7 @@ class TorchModel:
             raise InputError(f"precision is {precision!r}", "Wanted with torch: auto, bf16 or f32")
         if not isinstance(bundle.spec.towers, Networks):
             raise ModelError(
-                f"model {bundle.spec.name!r} is a pair of graphs, which torch does not run",
+                f"the image tower of model {bundle.spec.name!r} is a graph, which torch does not run",
                 'Use device="cpu", or convert the model from its weights',
             )
         self.bundle = bundle

@@ -104,7 +104,7 @@ def _joined(source: Source, base: Bundle, text: TextTower) -> Converted:
     towers = base.spec.towers
     if not isinstance(towers, Networks):
         raise ConversionError(
-            f"{base.folder} holds graphs, whose image tower cannot be joined with another text tower",
+            f"the image tower of {base.folder} is a graph, which cannot be joined with another text tower",
             "Convert the base model from its safetensors",
         )
     projection = text.weights.get("text.projection.weight", text.weights["text.tokens"].T)
