@@ -35,7 +35,8 @@ def quantise(
     """Make, check and keep an int8 image tower; returns the model's new certificate.
 
     sample: its pictures calibrate (the first 300) and, with its texts, check. force: keep it below its bar,
-    too. Raises MissingExtraError without NNCF, ModelError below the bar; then what was there before stays.
+    too. Raises MissingExtraError without NNCF, ModelError for an image graph that is in int8 already or below
+    the bar; then what was there before stays.
     """
     on_step("calibrating")
     final = places.quantised(bundle.spec.identity)
@@ -62,8 +63,14 @@ def quantise(
 
 
 def _quantised(bundle: Bundle, pictures: Sequence[ImageInput]) -> Any:
-    nncf = load_nncf()
     model = OpenVinoModel(bundle, "f32")
+    graph = model.image_graph()
+    if any(operation.get_type_name() == "FakeQuantize" for operation in graph.get_ops()):
+        raise ModelError(
+            f"the image tower of {bundle.spec.name!r} is in int8 already",
+            'Use it as it is: precision "auto" computes in int8 what its graph says',
+        )
+    nncf = load_nncf()
     matcher = Matcher(model, decode="exact")
 
     def batches() -> Iterator[np.ndarray[Any, Any]]:
@@ -72,7 +79,7 @@ def _quantised(bundle: Bundle, pictures: Sequence[ImageInput]) -> Any:
 
     with contextlib.redirect_stdout(io.StringIO()):  # where it draws its progress
         return nncf.quantize(
-            model.image_graph(),
+            graph,
             nncf.Dataset(list(batches())),
             subset_size=len(pictures),
             model_type=nncf.ModelType.TRANSFORMER,  # SmoothQuant is part of it
