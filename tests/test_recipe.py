@@ -62,6 +62,8 @@ def test_pictures_are_drawn_so_that_classes_are_equally_frequent() -> None:
         ('name = "x"\ndata = 1\n', "a table"),
         (f"{HEAD}{STAGE}[distill]\nfeatures = -1.0\n", "0 or more"),
         (f'{HEAD}{STAGE}[distill]\nteacher = "x"\nsimilarities = 0.0\n', "above 0"),
+        (f"{HEAD}{STAGE}[export]\nclass_names = 0.3\n", "names of the classes"),
+        (f"{HEAD}{STAGE}[export]\nclass_temperature = 0.0\n", "more than 0"),
         (f'{HEAD}{STAGE}[image]\nkind = "vit"\n[export]\nint8 = true\n', "convolutional"),
     ],
 )

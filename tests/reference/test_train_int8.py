@@ -1,4 +1,4 @@
-"""An image tower that is exported in int8, against itself in float."""
+"""What is done to an image tower when it is exported: int8, and names of classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from test_train import draw, recipe
 
 from crosslens import Matcher
 from crosslens.errors import MissingExtraError, ModelError
-from crosslens.train.export import About, Storage, export_bundle
+from crosslens.train.export import About, Storage, check_export, export_bundle
 from crosslens.train.int8 import quantised_onnx
 from crosslens.train.pairs import Pairs
 from crosslens.train.start import start
-from tests.reference.test_train import draw, recipe
+from crosslens.train.towers import ClassNames, ConvolutionalTower
 
 
 def test_an_int8_tower_is_small_and_close_to_the_one_in_float(tmp_path: Path) -> None:
@@ -42,6 +44,28 @@ def test_an_int8_tower_is_small_and_close_to_the_one_in_float(tmp_path: Path) ->
     with pytest.raises(ModelError, match="ranges"):
         export_bundle(started, About("none"), tmp_path / "none", Storage(int8=True))
     assert not (tmp_path / "none").exists()
+
+
+def test_names_of_classes_are_added_to_the_heads_vectors(tmp_path: Path) -> None:
+    rows = draw(tmp_path)
+    pairs = Pairs([(tmp_path / name).read_bytes() for name, _ in rows[:8]], [(text,) for _, text in rows[:8]])
+    plain = recipe(tmp_path, 3)
+    image = dataclasses.replace(plain.image, kind="efficientnet-lite2", size=64)
+    started = start(dataclasses.replace(plain, dimension=64, image=image), pairs, tmp_path)
+    tower, classifier = started.model.image.eval(), started.classifier
+    assert isinstance(tower, ConvolutionalTower)
+    assert classifier is not None
+    names = torch.nn.functional.normalize(torch.randn(1000, 64, generator=torch.Generator().manual_seed(0)))
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before = torch.nn.functional.normalize(tower(pixels))
+        likely = torch.softmax(classifier(tower.last_map(pixels).mean(dim=(2, 3))) / 2, dim=1)
+        tower.class_names = ClassNames(classifier, names, 0.3, 2.0)
+        after = tower(pixels)
+    assert torch.allclose(after, before + 0.3 * likely @ (names - names.mean(dim=0)), atol=1e-5)
+    exact = export_bundle(started, About("names"), tmp_path / "names")
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
+    assert check_export(started, exact, drawn, ["a dog", "two red cars"]) < 1e-4
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "nncf"])

@@ -180,11 +180,15 @@ class ExportSpec:
 
     half: as float16. small_table: rows of the token table as int8, each with a scale. int8: a convolutional
     image tower ("efficientnet-lite2") computes in int8.
+    class_names: weight of a mix of the names of the classes that the image network's own classifier sees,
+    which is added to each picture's unit vector; class_temperature: of that classifier's softmax.
     """
 
     half: bool = False
     small_table: bool = False
     int8: bool = False
+    class_names: float = 0.0
+    class_temperature: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +286,18 @@ def check_recipe(recipe: Recipe) -> None:
             f"distill.similarities is {weights[0]}, distill.features {weights[1]}",
             "Wanted weights of 0 or more, and one of them above 0",
         )
+    _check_export(recipe)
+
+
+def _check_export(recipe: Recipe) -> None:
+    if recipe.export.class_names < 0 or recipe.export.class_temperature <= 0:
+        raise InputError(
+            f"export.class_names is {recipe.export.class_names}, export.class_temperature "
+            f"{recipe.export.class_temperature}",
+            "Wanted 0 or more, and more than 0",
+        )
+    if recipe.export.class_names and not recipe.labels.classes:
+        raise InputError("export.class_names needs the names of the classes", "Give labels.classes")
     if recipe.export.int8 and recipe.image.kind != "efficientnet-lite2":
         raise InputError(
             f"export.int8 is for a convolutional image tower, and image.kind is {recipe.image.kind!r}",

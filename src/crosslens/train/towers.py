@@ -103,22 +103,49 @@ class PooledHead(nn.Module):
         return vectors + self.out(functional.gelu(self.hidden(pooled)))
 
 
+class ClassNames(nn.Module):
+    """The last map of a network with a classifier of its own → a mix of the vectors of its classes' names.
+
+    Names of the classes that the classifier sees, the likelier the more: what no caption of the training
+    pictures mentions is still found by its name. Source: Norouzi et al., ICLR 2014 (ConSE).
+    names: float32 (classes, d), unit length. weight: of the mix. temperature: of the classifier's softmax.
+    """
+
+    def __init__(self, classifier: nn.Linear, names: Tensor, weight: float, temperature: float) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(classifier.in_features, classifier.out_features)
+        self.names = nn.Parameter(weight * (names - names.mean(dim=0)), requires_grad=False)
+        with torch.no_grad():
+            self.classifier.weight.copy_(classifier.weight / temperature)
+            self.classifier.bias.copy_(classifier.bias / temperature)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(n, c, h, w) → (n, d)."""
+        likely = torch.softmax(self.classifier(states.mean(dim=(2, 3))).float(), dim=1)
+        return likely @ self.names
+
+
 class ConvolutionalTower(nn.Module):
     """An image network of convolutional blocks, and a pooled head.
 
-    blocks: from pixels to the last map, in order.
+    blocks: from pixels to the last map, in order. class_names: what is added to the head's unit vectors.
     """
 
     def __init__(self, blocks: nn.ModuleList, head: PooledHead) -> None:
         super().__init__()
         self.blocks, self.head = blocks, head
+        self.class_names: ClassNames | None = None
         self.trained_blocks = len(blocks)
         self.frozen: FrozenBlocks | None = None
         self.frozen_blocks = 0
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels float32 (n, 3, s, s) → (n, d). Blocks that are not trained keep no gradients."""
-        return self.head(self.last_map(pixels))
+        states = self.last_map(pixels)
+        vectors = self.head(states)
+        if self.class_names is None:
+            return vectors
+        return functional.normalize(vectors, dim=1) + self.class_names(states)
 
     def last_map(self, pixels: Tensor) -> Tensor:
         """(n, c, h, w), before the head."""

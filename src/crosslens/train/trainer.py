@@ -67,6 +67,7 @@ class Trainer:
         self.recipe, self.started, self.train, self.val = recipe, started, train, val
         self.ranks = ranks or Ranks(device=device)
         self.folder, self.device = folder, torch.device(self.ranks.device)
+        self.labels = labels
         self.model = started.model.to(self.device)
         texts = TextTable.of(train, started, before=recipe.loss.looks_back, device=self.device)
         self.batches = Batches(recipe, train, texts, started.image.size, self.ranks, labels)

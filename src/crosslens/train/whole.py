@@ -37,7 +37,7 @@ from crosslens.train.reading import read_pairs
 from crosslens.train.recipe import Recipe, check_recipe, recipe_facts, recipe_from_facts
 from crosslens.train.start import Start, principal_projection, start
 from crosslens.train.texts import encode_texts
-from crosslens.train.towers import ConvolutionalTower
+from crosslens.train.towers import ClassNames, ConvolutionalTower
 from crosslens.train.trainer import Report, Trainer
 from crosslens.train.validation import Validation, prepared, validate
 
@@ -149,11 +149,14 @@ def finish(
     storage: how weights are written; None: as the recipe says. An export that was there is replaced once the
     new one is whole. Raises ConversionError, ModelError, MissingExtraError.
     """
-    storage = Storage(**dataclasses.asdict(run.recipe.export)) if storage is None else storage
+    spec = run.recipe.export
+    storage = Storage(spec.half, spec.small_table, spec.int8) if storage is None else storage
     trainer, started = run.trainer, run.trainer.started
+    if isinstance(started.model.image, ConvolutionalTower):
+        started.model.image.frozen = started.model.image.class_names = None
     step = trainer.load_best()
     if isinstance(started.model.image, ConvolutionalTower):
-        started.model.image.frozen = None
+        _add_class_names(run.recipe, started, trainer.labels, trainer.device)
     validation = validate(started.model, started, trainer.val, trainer.device)
     about = About(run.recipe.name, license=run.recipe.license, scripts=run.recipe.scripts)
     out, draft = run.folder / run.recipe.name, run.folder / f"{run.recipe.name}.new"
@@ -173,6 +176,20 @@ def finish(
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
     return Finished(load_bundle(out), step, validation, gap, certificate)
+
+
+def _add_class_names(recipe: Recipe, started: Start, labels: Labels | None, device: torch.device) -> None:
+    """To an image tower with a classifier of its own, where the recipe asks for it."""
+    image, spec = started.model.image, recipe.export
+    assert isinstance(image, ConvolutionalTower)  # noqa: S101
+    if not spec.class_names:
+        return
+    if started.classifier is None or labels is None:
+        raise InputError("export.class_names is for a run with label texts of classes", "Give loss.labels")
+    ids = started.tokenize([forms[0] for forms in labels.texts[: labels.classes]]).ids
+    names = encode_texts(started, ids, device).float().to(device)
+    image.class_names = ClassNames(started.classifier, names, spec.class_names, spec.class_temperature)
+    image.class_names.to(device)
 
 
 def _same_recipe(recipe: Recipe, path: Path) -> None:
