@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def _image_graph(
         raise ModelError("an int8 image tower takes its ranges from pictures", "Give pixels")
     model = started.model
     normalised = (torch.from_numpy(pixels).float() - model.pixel_mean) / model.pixel_std
-    return quantised_onnx(onnx_of(image, started.image.size), normalised.numpy())
+    graph = quantised_onnx(onnx_of(image, started.image.size), normalised.numpy())
+    return _halved(graph) if storage.half else graph
 
 
 def check_export(started: Start, bundle: Bundle, pixels: NDArray[np.uint8], texts: list[str]) -> float:
@@ -160,10 +162,8 @@ def onnx_of(tower: ConvolutionalTower, size: int, *, half: bool = False) -> byte
 
     half: weights stored as float16 and widened in the graph. Raises MissingExtraError without onnx.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError("onnx", "train") from error
+    if find_spec("onnx") is None:
+        raise MissingExtraError("onnx", "train")
     file = io.BytesIO()
     tower = tower.eval()
     example = torch.zeros(2, 3, size, size)
@@ -179,16 +179,15 @@ def onnx_of(tower: ConvolutionalTower, size: int, *, half: bool = False) -> byte
             opset_version=17,
             dynamo=False,
         )
-    graph = onnx.load_from_string(file.getvalue())
-    if half:
-        _halve(onnx, graph.graph)
-    found: bytes = graph.SerializeToString()
-    return found
+    return _halved(file.getvalue()) if half else file.getvalue()
 
 
-def _halve(onnx: Any, graph: Any) -> None:
-    """Large constants as float16, each followed by a cast to float32."""
-    casts = []
+def _halved(graph_file: bytes) -> bytes:
+    """An ONNX graph with its large constants as float16, each followed by a cast to float32."""
+    import onnx
+
+    model = onnx.load_from_string(graph_file)
+    graph, casts = model.graph, []
     for tensor in list(graph.initializer):
         value = onnx.numpy_helper.to_array(tensor)
         if value.dtype == np.float32 and value.size >= 1024:
@@ -198,3 +197,5 @@ def _halve(onnx: Any, graph: Any) -> None:
     nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend([*casts, *nodes])
+    found: bytes = model.SerializeToString()
+    return found

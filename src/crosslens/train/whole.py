@@ -158,7 +158,7 @@ def finish(
     if isinstance(started.model.image, ConvolutionalTower):
         _add_class_names(run.recipe, started, trainer.labels, trainer.device)
     validation = validate(started.model, started, trainer.val, trainer.device)
-    about = About(run.recipe.name, license=run.recipe.license, scripts=run.recipe.scripts)
+    about = About(run.recipe.name, spec.version, license=run.recipe.license, scripts=run.recipe.scripts)
     out, draft = run.folder / run.recipe.name, run.folder / f"{run.recipe.name}.new"
     shutil.rmtree(draft, ignore_errors=True)
     bundle = exact = export_bundle(started, about, draft)
