@@ -35,7 +35,6 @@ from crosslens.models.unpictured import UNPICTURED
 from crosslens.probability import fit_match
 from crosslens.search.relevance import TOP, Background, above, level
 from crosslens.types import Float32
-from crosslens.wording import worded
 from nouns import WORD, read_nouns
 from sets import add_options, flickr8k_test
 from writing import write_facts
@@ -84,7 +83,7 @@ def load(data: Path, model: str) -> Set:
     nothing = np.zeros((1, len(pictures)), bool)
 
     def queries(texts: list[str], fits: Bools | None = None, never: Bools | None = None) -> Queries:
-        scores = matcher.embed_texts(worded(texts, matcher.spec)) @ pictures.T
+        scores = matcher.embed_texts(texts) @ pictures.T
         empty = np.repeat(nothing, len(texts), axis=0)
         if fits is None:
             return Queries(scores, empty, ~empty if never is None else never)

@@ -3,11 +3,10 @@
     python benchmarks/nouns.py [--data FOLDER] [--parquet FOLDER] [--model starter]
 
 A picture is right for a noun if two of its captions name it, in either form. Of nouns.txt, those are asked
-that are right for at least 20 of the set's pictures, in both forms, as a library asks them
-(`wording.worded`). Where there is one caption a picture (Conceptual Captions), that one decides, and ten
-pictures are enough: what a caption does not mention counts as wrong though the picture may show it, so the
-figure is a lower bound. Reported: the mean over all forms of precision@10, with a 95 % interval by
-bootstrap over nouns; both forms of one are drawn together.
+that are right for at least 20 of the set's pictures, in both forms. Where there is one caption a picture
+(Conceptual Captions), that one decides, and ten pictures are enough: what a caption does not mention counts
+as wrong though the picture may show it, so the figure is a lower bound. Reported: the mean over all forms of
+precision@10, with a 95 % interval by bootstrap over nouns; both forms of one are drawn together.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from numpy.typing import NDArray
 from crosslens import Matcher
 from crosslens.matching.intervals import Estimate, estimates
 from crosslens.types import Float32
-from crosslens.wording import worded
 from sets import Held, add_options, flickr8k_test, validation
 
 NOUNS = Path(__file__).with_name("nouns.txt")
@@ -66,7 +64,7 @@ def precisions(
     """(each form, its noun's row, its precision@10)."""
     texts = [form for forms in asked.forms for form in forms]
     noun = np.array([row for row, forms in enumerate(asked.forms) for _ in forms])
-    scores = matcher.embed_texts(worded(texts, matcher.spec)) @ pictures.T
+    scores = matcher.embed_texts(texts) @ pictures.T
     best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
     return texts, noun, asked.right[noun[:, None], best].mean(axis=1)
 

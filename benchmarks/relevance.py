@@ -27,7 +27,6 @@ from crosslens.models.captions import PROBES
 from crosslens.models.unpictured import UNPICTURED
 from crosslens.search.relevance import RELEVANT, TOP, Background, level, relevance
 from crosslens.types import Float32
-from crosslens.wording import worded
 from recall import DATA, read_captions
 
 HERE = Path(__file__).parent
@@ -67,7 +66,7 @@ def load(data: Path, model: str) -> Set:
     texts = [text for _, text in captions]
 
     def embed(queries: list[str]) -> Float32:
-        return matcher.embed_texts(worded(queries, matcher.spec))
+        return matcher.embed_texts(queries)
 
     return Set(
         matcher.embed_images([data / "images" / name for name in files]),

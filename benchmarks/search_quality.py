@@ -206,7 +206,7 @@ def main() -> None:
         f"{len(data.words)} words with {np.median(data.relevant.sum(axis=1)):.0f} relevant pictures (median)"
     )
     templates(data)
-    vectors = data.embed(data.words, ("a {}",)), data.embed(data.captions, ("{}",))
+    vectors = data.embed(data.words, ("{}",)), data.embed(data.captions, ("{}",))
     hubness(data, *vectors)
     expansion(data, *vectors)
 

@@ -53,7 +53,7 @@ RANKS = (
     {"models.convert.convert"},
     {"models.files"},
     {"evaluate", "probability", "texts", "zeroshot", "tables", "store.schema"},
-    {"matcher", "wording"},
+    {"matcher"},
     {"semantic", "certify", "store.lock", "store.snapshot", "matching.intervals"},
     {"matching.ranks", "matching.rows"},
     {"matching.datasets", "matching.classes"},

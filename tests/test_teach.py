@@ -498,8 +498,8 @@ def test_ten_and_ten_photographs_teach_dog(tmp_path: Path, shared: Path, starter
         found = {hit.id for hit in search(library, "concept:dog", k=400)}
     recall = np.mean([one in found for one in yes[10:]])
     alarms = np.mean([one in found for one in no[10:]])
-    assert recall > 0.55
-    assert alarms < 0.4
-    # What was said of the rates holds.
-    assert taught.missed.low <= 1 - recall <= taught.missed.high
-    assert taught.false_alarms.low <= alarms <= taught.false_alarms.high
+    assert recall > 0.75
+    assert alarms < 0.1
+    # No more is wrong than was said.
+    assert 1 - recall <= taught.missed.high
+    assert alarms <= taught.false_alarms.high

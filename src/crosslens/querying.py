@@ -30,7 +30,6 @@ from crosslens.store.vectors import Matrix, covariance_of
 from crosslens.store.words import matching
 from crosslens.teach.filtering import concept_terms, narrowed
 from crosslens.types import Float32, Hit, ImageInput, Int64, Modality
-from crosslens.wording import worded
 
 Sort: TypeAlias = Literal["score", "date", "path"]
 # Results by meaning that are fused with those by words.
@@ -161,7 +160,7 @@ def find_many(
     """`find` for many texts at once, plain words each. Raises what it raises."""
     view = library.view()
     spec, kind = view.matcher.spec, view._kind(kind)
-    vectors = view.matcher.embed_texts(worded(texts, spec))
+    vectors = view.matcher.embed_texts(list(texts))
     found = view._hits(vectors, k, kind)
     return judged(view, vectors, found, are_best=True) if kind == "image" and is_known(spec) else found
 
@@ -308,7 +307,7 @@ def _terms(libraries: Sequence[Searched], query: Query, asked: Asked) -> list[Te
         check_same_model(libraries[0], other)
     phrases = [Phrase(query.words)] if query.words else []
     phrases += [term for term in query.terms if isinstance(term, Phrase)]
-    texts = worded([phrase.text for phrase in phrases], matcher.spec)
+    texts = [phrase.text for phrase in phrases]
     vectors = matcher.embed_texts(texts) if texts else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
     pictures = [term for term in query.terms if isinstance(term, Picture)]

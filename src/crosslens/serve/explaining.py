@@ -26,7 +26,6 @@ from crosslens.store.vectors import covariance_of
 from crosslens.teach.filtering import concept_filters
 from crosslens.types import Float32, Modality, UInt8
 from crosslens.view import View
-from crosslens.wording import worded
 
 _CELLS = 7  # on a side
 
@@ -82,7 +81,7 @@ def explain(views: Sequence[View], asked: Asked, names: Sequence[str], item: tup
     phrases = [Phrase(asked.query.words)] if asked.query.words else []
     phrases += [term for term in asked.query.terms if isinstance(term, Phrase)]
     texts = [phrase.text for phrase in phrases]
-    vectors = engine.embed_texts(worded(texts, engine.spec)) if texts else ()
+    vectors = engine.embed_texts(texts) if texts else ()
     terms = [Term(vector, phrase.weight) for vector, phrase in zip(vectors, phrases, strict=True)]
     ranked = ranked_by_concepts(views, asked)
     wanted = [str(one) for one in concept_filters(asked.query) if not one.negated]
