@@ -70,6 +70,8 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         files = {str(p.relative_to(source)): p.read_bytes() for p in Path(source).rglob("*") if p.is_file()}
         calls.append({"files": files, **arguments})
         shutil.copytree(STARTER, out)
+        config = json.loads((out / "config.json").read_text())
+        (out / "config.json").write_text(json.dumps(config | {"source": {"format": "copied"}}))
         return load_bundle(out)
 
     monkeypatch.setattr("crosslens.models.convert.convert.convert", convert)

@@ -269,7 +269,7 @@ def test_no_file_names_an_index_host_or_a_path_of_one_machine() -> None:
     )
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False)
     files = [root / name for name in listed.stdout.split("\0") if name] or list(SOURCE.rglob("*.py"))
-    binary = (".onnx", ".npz", ".png", ".sqlite3")
+    binary = (".onnx", ".npz", ".png", ".safetensors", ".sqlite3")
     texts = [path for path in files if path.suffix not in binary and path.is_file()]
     assert texts
     for path in texts:
