@@ -72,6 +72,7 @@ RANKS = (
         "train.frozen",
         "train.pairs",
         "train.int8",
+        "train.vision",
         "train.ranks",
     },
     {

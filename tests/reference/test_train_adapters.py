@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,15 @@ def test_the_command_trains_stops_and_goes_on(
     assert len(losses(tmp_path / "run")) == 3
     assert main([*command[:5], "--checkpoint", str(drawn), "--out", str(tmp_path / "other")]) != 0
     assert "not a model folder" in capsys.readouterr().err
+
+
+def test_the_libraries_open_beside_a_torch_that_torchvision_was_not_built_for() -> None:
+    """In a process of its own: what declares the missing operators for these tests must not help."""
+    code = (
+        "from crosslens.train.vision import load_torchvision; load_torchvision(); load_torchvision(); "
+        "import peft, open_clip, torchvision; from transformers import AutoModel"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crosslens.errors import InputError, MissingExtraError
+from crosslens.train.vision import load_torchvision
 
 # Where the blocks of a tower are, in transformers, open_clip and timm.
 _IN_BLOCK = re.compile(r"\.(?:layers?|resblocks|blocks)\.\d+\.")
@@ -138,6 +139,7 @@ def merge_adapter(network: nn.Module, folder: Path) -> nn.Module:
 
 
 def _peft() -> Any:
+    load_torchvision()
     try:
         import peft
     except ImportError as error:

@@ -17,6 +17,7 @@ from crosslens.errors import ConversionError, InputError, MissingExtraError
 from crosslens.models.convert.convert import read_model
 from crosslens.models.convert.result import Converted
 from crosslens.models.convert.source import Source, recognise
+from crosslens.train.vision import load_torchvision
 
 _KINDS = "Adapters are trained on folders of transformers (CLIP, SigLIP, Chinese-CLIP) and of OpenCLIP"
 # Weights, and what describes them; all other files of a checkpoint are copied into one made from it.
@@ -77,6 +78,7 @@ def load_network(source: Source) -> nn.Module:
 
 
 def _of_transformers(source: Source) -> nn.Module:
+    load_torchvision()
     try:
         from transformers import AutoModel
     except ImportError as error:
@@ -85,6 +87,7 @@ def _of_transformers(source: Source) -> nn.Module:
 
 
 def _of_openclip(source: Source) -> nn.Module:
+    load_torchvision()
     try:
         import open_clip
     except ImportError as error:
