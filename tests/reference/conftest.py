@@ -23,17 +23,9 @@ if not MISSING:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torch
+        from crosslens.train.vision import load_torchvision
 
-        # torchvision from the package index is built for CUDA: with CPU-only torch its import fails unless
-        # these two are declared.
-        LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-        for schema in (
-            "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-            "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        ):
-            if not hasattr(torch.ops.torchvision, schema.split("(")[0]):
-                LIBRARY.define(schema)
+        load_torchvision()
         import open_clip  # noqa: F401 (while warnings are off)
         import transformers
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crosslens.errors import InputError
 from crosslens.train.labels import Labels
-from crosslens.train.pairs import Pairs, Pixels, random_view
+from crosslens.train.pairs import Pairs, Pixels, epoch_rows, random_view
 from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
 from crosslens.train.texts import TextTable
@@ -88,12 +88,8 @@ class Batches:
         self, step: int, stage: Stage, random: np.random.Generator, seen: Tensor
     ) -> NDArray[np.int64]:
         """The next rows in the order of the epoch; some are exchanged for pictures that are like others."""
-        total, seed = self._total, self._recipe.seed
-        first = self._recipe.pairs_until(step)
-        places = np.arange(first, first + min(stage.batch, total))
-        epochs = sorted({int(place) // total for place in places})
-        orders = {e: np.random.default_rng([seed, e]).permutation(total) for e in epochs}
-        rows = np.array([orders[place // total][place % total] for place in places.tolist()], np.int64)
+        total, first = self._total, self._recipe.pairs_until(step)
+        rows = epoch_rows(first, min(stage.batch, total), total, self._recipe.seed)
         drawn = round(stage.by_class * len(rows))
         if drawn and self._labels is not None:
             rows[:drawn] = self._labels.draw(drawn, random)

@@ -20,6 +20,7 @@ from crosslens.matching.retrieval import CUTOFFS, retrieval_metrics
 from crosslens.train.checkpoint import load_checkpoint, save_checkpoint
 from crosslens.train.headdata import HeadData
 from crosslens.train.losses import contrastive_loss, targets
+from crosslens.train.pairs import epoch_rows
 from crosslens.train.recipe import Loss
 from crosslens.train.trainer import Report
 from crosslens.train.validation import Validation
@@ -214,11 +215,7 @@ class HeadTrainer:
         """(the next pictures in the order of the epoch, one caption of each at random)."""
         total, seed = len(self.data.pictures), self.settings.seed
         size = min(self.settings.batch, total)
-        places = range(self.step * size, (self.step + 1) * size)
-        epochs = {place // total for place in places}
-        orders = {e: np.random.default_rng([seed, e]).permutation(total) for e in epochs}
-        order = np.array([orders[place // total][place % total] for place in places], dtype=np.int64)
-        pictures = self.data.pictures[order]
+        pictures = self.data.pictures[epoch_rows(self.step * size, size, total, seed)]
         return pictures, self.data.captions.choose(pictures, np.random.default_rng([seed, self.step, 1]))
 
     def _rate(self) -> float:

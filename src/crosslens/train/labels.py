@@ -19,7 +19,6 @@ from crosslens.errors import InputError
 
 _WORD = re.compile(r"[a-z]+")
 # Words that say nothing of what a picture shows.
-# Words that say nothing of what a picture shows.
 _NOTHING_SEEN = (
     "a an the and or of in on at to from with by for as is are was were be been being has have had its "
     "his her their this that these those it he she they them him while into onto over under up down out "

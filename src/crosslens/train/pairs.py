@@ -99,6 +99,16 @@ def random_view(random: np.random.Generator, shape: tuple[int, int], least_area:
     return View(box, bool(random.random() < 0.5))
 
 
+def epoch_rows(first: int, count: int, total: int, seed: int) -> NDArray[np.int64]:
+    """Rows of a step: `count` places from `first` on, in epochs of `total` rows, each in its own order."""
+    places = np.arange(first, first + count)
+    orders = {
+        epoch: np.random.default_rng([seed, epoch]).permutation(total)
+        for epoch in np.unique(places // total).tolist()
+    }
+    return np.array([orders[place // total][place % total] for place in places.tolist()], np.int64)
+
+
 def split(pairs: Pairs, fraction: float, seed: int) -> tuple[Pairs, Pairs]:
     """Training and held-out pictures. Raises InputError where one of them would have none."""
     train, held = split_rows(len(pairs), fraction, seed)

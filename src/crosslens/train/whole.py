@@ -155,7 +155,7 @@ def finish(
     if isinstance(started.model.image, ConvolutionalTower):
         started.model.image.frozen = started.model.image.class_names = None
     step = trainer.load_best()
-    if isinstance(started.model.image, ConvolutionalTower):
+    if spec.class_names:
         _add_class_names(run.recipe, started, trainer.labels, trainer.device)
     validation = validate(started.model, started, trainer.val, trainer.device)
     about = About(run.recipe.name, spec.version, license=run.recipe.license, scripts=run.recipe.scripts)
@@ -179,12 +179,9 @@ def finish(
 
 
 def _add_class_names(recipe: Recipe, started: Start, labels: Labels | None, device: torch.device) -> None:
-    """To an image tower with a classifier of its own, where the recipe asks for it."""
+    """To an image tower with a classifier of its own, as the recipe asks. Raises InputError for others."""
     image, spec = started.model.image, recipe.export
-    assert isinstance(image, ConvolutionalTower)  # noqa: S101
-    if not spec.class_names:
-        return
-    if started.classifier is None or labels is None:
+    if not isinstance(image, ConvolutionalTower) or started.classifier is None or labels is None:
         raise InputError("export.class_names is for a run with label texts of classes", "Give loss.labels")
     ids = started.tokenize([forms[0] for forms in labels.texts[: labels.classes]]).ids
     names = encode_texts(started, ids, device).float().to(device)
