@@ -142,6 +142,7 @@ RANKS = (
         "cli.searching",
         "cli.migrating",
     },
+    {"cli.trainoptions"},
     {"cli.comparing", "cli.watching", "cli.headtraining", "cli.adaptertraining"},
     {"cli.training"},
     {"serve.problems", "serve.config", "serve.metrics", "serve.schemas", "serve.answers"},

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json as json_
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from crosslens.cli import common
 from crosslens.cli.evaluating import DataArgument, ImageColumnOption, SplitOption
 from crosslens.cli.hitview import printable
 from crosslens.cli.render import Output
-from crosslens.errors import MissingExtraError, QueryError
-from crosslens.types import Progress
-
-_KEPT = "the last checkpoint, from which the same command goes on"
+from crosslens.cli.trainoptions import (
+    ClassesOption,
+    DeviceOption,
+    JsonOption,
+    MinutesOption,
+    SeedOption,
+    TextColumnOption,
+    ValOption,
+    ValSplitOption,
+    echo_figures,
+    require_packages,
+    seconds,
+    show_steps,
+)
 
 
 def adapters(  # noqa: PLR0913, PLR0917 (each is an option of the command)
@@ -27,27 +35,16 @@ def adapters(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Run folder; the same command goes on in it.")
     ],
-    val: Annotated[
-        Optional[str],  # noqa: UP045 (typer reads annotations at run time)
-        typer.Option(metavar="DATA", help="Held-out set; else a tenth of the pictures is held out."),
-    ] = None,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="DATA is a folder for each class, or a table with classes.")
-    ] = False,
+    val: ValOption = None,
+    classes: ClassesOption = False,
     image_column: ImageColumnOption = None,
-    text_column: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--text-column", help="Column with texts, or with classes; else one of a usual name."),
-    ] = None,
+    text_column: TextColumnOption = None,
     label_column: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--label-column", help="Column with 1 for a match and 0 for none, which is left out."),
     ] = None,
     split: SplitOption = None,
-    val_split: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--val-split", metavar="NAME", help="Held out: rows with this in the column 'split'."),
-    ] = None,
+    val_split: ValSplitOption = None,
     name: Annotated[str, typer.Option(help="Name of the new model, a folder in DIR.")] = "adapted",
     rank: Annotated[int, typer.Option(help="Rank of the adapters.")] = 8,
     alpha: Annotated[float, typer.Option(help="Weight of the adapters, times rank.")] = 16.0,
@@ -63,19 +60,15 @@ def adapters(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         Optional[str],  # noqa: UP045
         typer.Option(metavar="softmax|sigmoid", help="Else sigmoid for SigLIP and softmax for others."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
-    minutes: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Take no step after so long, and export the best so far."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    minutes: MinutesOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Train LoRA adapters in a transformers or OpenCLIP checkpoint, merge the best, and export a bundle."""
     output = Output(json=json)
-    _require_packages()
-    if minutes is not None and minutes <= 0:
-        raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
+    require_packages("adapters", "torch", "peft")
+    limit = seconds(minutes)
     from crosslens.train.adapters import AdapterSettings, finish_adapters, open_adapters
     from crosslens.train.reading import read_pairs
     from crosslens.train.recipe import DataSpec, Recipe
@@ -96,28 +89,10 @@ def adapters(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     what = DataSpec(data, val, classes, image_column, text_column, label_column, split, val_split)
     train, held = read_pairs(Recipe(name, what, stages=(), seed=seed), Path())
     run = open_adapters(checkpoint, train, held, out, settings, device=device, on_stage=output.notice)
-    _take_steps(run, output, None if minutes is None else 60 * minutes)
+    show_steps(run.steps(limit), run.run.recipe, output)
     if not run.finished:
         output.notice(f"{run.run.trainer.step:,} of {steps:,} steps done; the same command goes on")
     _print(run, finish_adapters(run, on_stage=output.notice), json=json)
-
-
-def _require_packages() -> None:
-    for module, package in (("torch", "torch"), ("peft", "peft")):
-        if find_spec(module) is None:
-            raise MissingExtraError(package, "adapters")
-
-
-def _take_steps(run: Any, output: Output, limit: float | None) -> None:
-    recipe = run.run.recipe
-    total = recipe.pairs_until(recipe.steps)
-    with common.watched(output, "training", _KEPT) as bar:
-        for report in run.steps(limit):
-            seen = recipe.pairs_until(report.step)
-            bar.update(Progress(seen, total, 0, seen))
-            if report.validation is not None:
-                figures = ", ".join(f"{k} {v:.1%}" for k, v in report.validation.by_name.items())
-                output.notice(f"step {report.step}: loss {report.loss:.3f}, held out: {figures}")
 
 
 def _print(run: Any, done: Any, *, json: bool) -> None:
@@ -131,6 +106,4 @@ def _print(run: Any, done: Any, *, json: bool) -> None:
         return
     weights = f"the adapters of step {done.step:,}" if done.step else "the checkpoint: no step was better"
     typer.echo(printable(f"{folder}: {weights}"))
-    figures = ", ".join(f"{name} {before[name]:.1%} → {value:.1%}" for name, value in after.items())
-    typer.echo(f"held-out pictures: {figures}")
-    typer.echo(f"the bundle computes what the trainer computed: 1 − cosine at most {done.gap:.1e}")
+    echo_figures(before, after, done.gap)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -13,7 +12,20 @@ from crosslens.cli import common
 from crosslens.cli.evaluating import DataArgument, ImageColumnOption, SplitOption
 from crosslens.cli.hitview import printable
 from crosslens.cli.render import Output
-from crosslens.errors import InputError, MissingExtraError, QueryError
+from crosslens.cli.trainoptions import (
+    ClassesOption,
+    DeviceOption,
+    JsonOption,
+    MinutesOption,
+    SeedOption,
+    TextColumnOption,
+    ValOption,
+    ValSplitOption,
+    echo_figures,
+    require_packages,
+    seconds,
+)
+from crosslens.errors import InputError
 
 
 def heads(  # noqa: PLR0913, PLR0917 (each is an option of the command)
@@ -22,27 +34,16 @@ def heads(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         Path, typer.Option("--out", "-o", metavar="DIR", help="Run folder; the same command goes on in it.")
     ],
     model: Annotated[str, typer.Option(help="Model to start from: a name or a bundle folder.")] = "starter",
-    val: Annotated[
-        Optional[str],  # noqa: UP045 (typer reads annotations at run time)
-        typer.Option(metavar="DATA", help="Held-out set; else a tenth of the pictures is held out."),
-    ] = None,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="DATA is a folder for each class, or a table with classes.")
-    ] = False,
+    val: ValOption = None,
+    classes: ClassesOption = False,
     image_column: ImageColumnOption = None,
-    text_column: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--text-column", help="Column with texts, or with classes; else one of a usual name."),
-    ] = None,
+    text_column: TextColumnOption = None,
     label_column: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--label-column", help="Column with 1 for a match and 0 for none."),
     ] = None,
     split: SplitOption = None,
-    val_split: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--val-split", metavar="NAME", help="Held out: rows with this in the column 'split'."),
-    ] = None,
+    val_split: ValSplitOption = None,
     name: Annotated[str, typer.Option(help="Name of the new model, a folder in DIR.")] = "tuned",
     steps: Annotated[Optional[int], typer.Option(help="Most steps.")] = None,  # noqa: UP045
     batch: Annotated[Optional[int], typer.Option(help="Pairs a step.")] = None,  # noqa: UP045
@@ -52,20 +53,15 @@ def heads(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         typer.Option(help="Validations without a better recall before it ends."),
     ] = None,
     loss: Annotated[str, typer.Option(metavar="softmax|sigmoid", help="As CLIP, or as SigLIP.")] = "softmax",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
-    minutes: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Take no step after so long, and export the best so far."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    minutes: MinutesOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Train a linear map on each side of a finished model, whose towers run once: minutes, on any model."""
     output = Output(json=json)
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", "train")
-    if minutes is not None and minutes <= 0:
-        raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
+    require_packages("train", "torch")
+    limit = seconds(minutes)
     from crosslens.train.heads import HeadSettings, train_heads
     from crosslens.train.reading import read_labelled
     from crosslens.train.recipe import DataSpec
@@ -85,7 +81,7 @@ def heads(  # noqa: PLR0913, PLR0917 (each is an option of the command)
             out,
             settings,
             device=device,
-            limit=None if minutes is None else 60 * minutes,
+            limit=limit,
             on_step=output.notice,
             negatives=negatives,
         )
@@ -112,8 +108,6 @@ def _print(done: Any, *, json: bool) -> None:
                  "left_out": done.lost, "export_gap": done.gap}  # fmt: skip
         typer.echo(json_.dumps(facts))
         return
-    figures = ", ".join(f"{name} {before[name]:.1%} → {value:.1%}" for name, value in after.items())
     weights = f"the maps of step {done.step:,}" if done.step else "a copy of the model: no step was better"
     typer.echo(printable(f"{done.bundle.folder}: {weights}"))
-    typer.echo(f"held-out pictures: {figures}")
-    typer.echo(f"the bundle computes what the trainer computed: 1 − cosine at most {done.gap:.1e}")
+    echo_figures(before, after, done.gap)

@@ -8,12 +8,11 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from crosslens.cli import common
 from crosslens.cli.adaptertraining import adapters
 from crosslens.cli.headtraining import heads
 from crosslens.cli.render import Output
-from crosslens.errors import InputError, MissingExtraError, QueryError
-from crosslens.types import Progress
+from crosslens.cli.trainoptions import JsonOption, require_packages, seconds, show_steps
+from crosslens.errors import InputError
 
 app = typer.Typer(
     name="train",
@@ -45,21 +44,20 @@ def whole(
         Optional[float],  # noqa: UP045
         typer.Option(help="Stop after so long; the same command goes on from there."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Train the towers themselves by a recipe, and export the best weights as a model bundle."""
     output = Output(json=json)
     settings, place = _recipe(recipe, data)
-    _require_torch()
+    require_packages("train", "torch")
     from crosslens.train.ranks import joined
     from crosslens.train.whole import finish, open_run
 
-    if minutes is not None and minutes <= 0:
-        raise QueryError(f"--minutes is {minutes:g}", "Wanted more than 0")
+    limit = seconds(minutes)
     with joined(device) as ranks:
         say = output.notice if ranks.first else _silent
         run = open_run(settings, out, place=place, on_step=say, ranks=ranks)
-        _take_steps(run, output, None if minutes is None else 60 * minutes)
+        _take_steps(run, output, limit)
     if not ranks.first:
         return
     if not run.finished:
@@ -81,19 +79,7 @@ def _take_steps(run: Any, output: Output, limit: float | None) -> None:
         for _ in train_steps(run, limit):
             pass
         return
-    total = run.recipe.pairs_until(run.recipe.steps)
-    with common.watched(
-        output, "training", "the last checkpoint, from which the same command goes on"
-    ) as bar:
-        for report in train_steps(run, limit):
-            seen = run.recipe.pairs_until(report.step)
-            bar.update(Progress(seen, total, 0, seen))
-            if report.validation is not None:
-                found = report.validation
-                output.notice(
-                    f"step {report.step}: loss {report.loss:.3f}, held-out recall@1/5/10 "
-                    f"{found.recall_1:.1%} / {found.recall_5:.1%} / {found.recall_10:.1%}"
-                )
+    show_steps(train_steps(run, limit), run.recipe, output)
 
 
 def _silent(_step: str) -> None:
@@ -109,10 +95,3 @@ def _recipe(path: Path, data: Path | None) -> tuple[Any, Path]:
             raise InputError(f"{data}: there is no such file or folder", "Check the spelling")
         found = dataclasses.replace(found, data=dataclasses.replace(found.data, train=str(data.absolute())))
     return found, path.parent
-
-
-def _require_torch() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", "train")
