@@ -65,6 +65,7 @@ RANKS = (
     {"matching.comparing"},
     {"matching.plotting"},
     {"matching.html", "matching"},
+    {"train.settings"},
     {
         "train.recipe",
         "train.labels",

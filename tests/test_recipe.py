@@ -56,6 +56,7 @@ def test_pictures_are_drawn_so_that_classes_are_equally_frequent() -> None:
         (f'{HEAD}{STAGE}batch = "many"\n', "a whole number"),
         (f"{HEAD}{STAGE}text = 1\n", "true or false"),
         (f"{HEAD}{STAGE}least_area = 0.0\n", "more than 0"),
+        (f'name = "../x"\n[data]\ntrain = "pairs"\n{STAGE}', "without slashes"),
         (f"{HEAD}{STAGE}by_class = 1.0\n", "less than 1"),
         (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
         (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),

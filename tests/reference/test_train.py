@@ -287,3 +287,13 @@ def test_words_of_captions_are_labels_in_singular_and_plural() -> None:
     truth = labels.of(np.arange(4))
     column = [texts[0] for texts in labels.texts].index("dog")
     assert (truth[:, column] > 0).tolist() == [True, True, False, True]
+
+
+def test_what_is_no_model_is_not_replaced_by_an_export(tmp_path: Path) -> None:
+    facts = recipe(tmp_path, 2)
+    mine = tmp_path / "run" / facts.name
+    mine.mkdir(parents=True)
+    (mine / "photograph.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="is no model"):
+        open_run(facts, tmp_path / "run", place=tmp_path)
+    assert (mine / "photograph.jpg").read_bytes() == b"mine"

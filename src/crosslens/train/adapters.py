@@ -22,11 +22,12 @@ from crosslens.train.adapted import AdaptedTowers
 from crosslens.train.card import write_card
 from crosslens.train.certificate import certify_export
 from crosslens.train.checkpoint import save_checkpoint
-from crosslens.train.export import Storage, check_export
+from crosslens.train.export import Storage, check_export, check_place
 from crosslens.train.lora import Lora, merge_adapter, save_adapter
 from crosslens.train.pairs import Pairs
 from crosslens.train.pretrained import Pretrained, load_network, read_pretrained, replaced, save_network
-from crosslens.train.recipe import DataSpec, Loss, LossSpec, Rates, Recipe, Stage, check_recipe
+from crosslens.train.ranks import check_device
+from crosslens.train.recipe import DataSpec, Loss, LossSpec, Rates, Recipe, Stage, check_name, check_recipe
 from crosslens.train.start import Start, write_tokenizer
 from crosslens.train.trainer import Report, Trainer
 from crosslens.train.validation import Validation, prepared, validate
@@ -117,9 +118,9 @@ def open_adapters(
     Raises InputError where the folder holds another run, and what `train_adapters` raises.
     """
     check_adapter_settings(settings)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
+    check_device(device)
     on_stage(f"reading the checkpoint ({len(train)} pictures to train on, {len(val)} held out)")
+    check_place(folder / settings.name)
     pretrained = read_pretrained(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
     _same_run(folder / "adapters.json", pretrained, settings, (len(train), len(val)))
@@ -185,9 +186,7 @@ def _export(run: AdapterRun, step: int, validation: Validation, on_stage: Callab
 
 def check_adapter_settings(settings: AdapterSettings) -> None:
     """Raise InputError for settings that cannot be trained with."""
-    name = settings.name
-    if not name or set(name) & set("/\\\0") or name.startswith(".") or name in _TAKEN:
-        raise InputError(f"the model cannot be named {name!r}", "Give a plain name without slashes")
+    check_name(settings.name, _TAKEN)
     for key in ("rank", "steps", "patience", "validate_every", "save_every"):
         if getattr(settings, key) < 1:
             raise InputError(f"{key} is {getattr(settings, key)}", "Wanted 1 or more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosslens.errors import MissingExtraError, ModelError
+from crosslens.errors import InputError, MissingExtraError, ModelError
 from crosslens.models.bundle import FORMAT, Bundle, load_bundle
 from crosslens.models.convert import tokenizers
 from crosslens.models.convert.convert import network_facts
@@ -132,10 +133,23 @@ def check_export(started: Start, bundle: Bundle, pixels: NDArray[np.uint8], text
         pipeline.image.submit(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))).result(),
         pipeline.text.submit(ids).result(),
     ]
-    gap = max(
-        float((1 - (one.numpy() * normalise(other)[0]).sum(axis=1)).max())
-        for one, other in zip(ours, theirs, strict=True)
-    )
+    return greatest_gap(bundle, [one.numpy() for one in ours], [normalise(other)[0] for other in theirs])
+
+
+def check_place(out: Path) -> None:
+    """Raise InputError where an export would replace what is no model."""
+    if out.exists() and not (out / "config.json").is_file():
+        raise InputError(f"{out} is there already, and is no model", "Give another name or folder")
+
+
+def greatest_gap(
+    bundle: Bundle, ours: Sequence[NDArray[np.float32]], theirs: Sequence[NDArray[np.float32]]
+) -> float:
+    """Greatest 1 − cosine between a trainer's unit vectors and those of the bundle it exported, side by side.
+
+    Raises ModelError where it is more than 1e-4: such a bundle is wrong.
+    """
+    gap = max(float((1 - (one * other).sum(axis=1)).max()) for one, other in zip(ours, theirs, strict=True))
     if not gap <= _CLOSE:
         raise ModelError(
             f"{bundle.folder}: the exported model differs from the trained one by {gap:.1e} (1 − cosine)",

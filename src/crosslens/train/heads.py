@@ -21,23 +21,24 @@ from typing import Any
 import torch
 
 from crosslens.certificate import Decoding
-from crosslens.errors import InputError, ModelError
+from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle
 from crosslens.train.card import write_card
+from crosslens.train.export import check_place, greatest_gap
 from crosslens.train.fold import Maps, fold_maps
 from crosslens.train.headdata import HeadData, head_data
 from crosslens.train.headtrainer import HeadSettings, HeadTrainer
 from crosslens.train.log import Log
 from crosslens.train.outputs import KeptOutputs, exact_matcher
 from crosslens.train.pairs import Pairs
-from crosslens.train.recipe import DataSpec, LossSpec, Recipe, Stage
+from crosslens.train.ranks import check_device
+from crosslens.train.recipe import DataSpec, LossSpec, Recipe, Stage, check_name
 from crosslens.train.validation import Validation
 from crosslens.train.whole import Finished
 
 __all__ = ["FinishedHeads", "HeadSettings", "train_heads"]
 
-_CLOSE = 1e-4  # 1 − cosine, exported as float32
 _TAKEN = ("outputs", "heads.json", "checkpoint.pt", "best.pt", "log.csv", "curves.png")
 
 
@@ -78,8 +79,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     bundle = find_bundle(model)
     _check_settings(settings)
     _check_folder(folder / settings.name, bundle)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
+    check_device(device)
     on_step(f"vectors of {bundle.spec.name} ({len(train):,} pictures to train on, {len(val):,} held out)")
     kept = KeptOutputs(folder / "outputs", bundle, device=device, on_step=on_step)
     data = head_data(kept, train, val, negatives, on_step).to(device)
@@ -100,9 +100,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
 
 def _check_settings(settings: HeadSettings) -> None:
     """Raise InputError for what cannot be trained with."""
-    name = settings.name
-    if not name or set(name) & set("/\\\0") or name.startswith(".") or name in _TAKEN:
-        raise InputError(f"the model cannot be named {name!r}", "Give a plain name without slashes")
+    check_name(settings.name, _TAKEN)
     for key, least in (("steps", 1), ("batch", 2), ("patience", 1), ("validate_every", 1)):
         if getattr(settings, key) < least:
             raise InputError(f"{key} is {getattr(settings, key)}", f"Wanted {least} or more")
@@ -118,8 +116,7 @@ def _check_folder(out: Path, bundle: Bundle) -> None:
     """Raise InputError where the export would replace what is none, or the run one of another kind."""
     if out.resolve() == bundle.folder.resolve():
         raise InputError(f"{out} is the model that is trained from", "Give another name or folder")
-    if out.exists() and not (out / "config.json").is_file():
-        raise InputError(f"{out} is there already, and is no model", "Give another name or folder")
+    check_place(out)
     if (out.parent / "checkpoint.pt").exists() and not (out.parent / "heads.json").exists():
         raise InputError(f"{out.parent} holds a run of another kind", "Name another folder, or remove it")
 
@@ -222,10 +219,4 @@ def check_heads(trainer: HeadTrainer, bundle: Bundle, decoding: Decoding) -> flo
             heads.embed_texts(data.val_texts[: len(texts)]).cpu().numpy(),
         ]
     theirs = [matcher.embed_images(data.sample.images), matcher.embed_texts(texts)]
-    gap = max(float((1 - (one * other).sum(axis=1)).max()) for one, other in zip(ours, theirs, strict=True))
-    if not gap <= _CLOSE:
-        raise ModelError(
-            f"{bundle.folder}: the exported model differs from the trained one by {gap:.1e} (1 − cosine)",
-            "Report this as a fault of the export",
-        )
-    return gap
+    return greatest_gap(bundle, ours, theirs)

@@ -112,6 +112,12 @@ class _Gather(torch.autograd.Function):
         return gradient[ranks.part(context.total)] * ranks.count, None, None
 
 
+def check_device(device: str) -> None:
+    """Raise InputError for CUDA where torch finds no GPU."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Ranks]:
     """The processes that torchrun started, this one among them; without torchrun, this one alone.
@@ -119,8 +125,7 @@ def joined(device: str) -> Iterator[Ranks]:
     device: "cpu", or "cuda", of which each process takes its own; alone, whatever torch names so.
     Raises InputError.
     """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device is {device!r}, and torch finds no GPU", 'Use "cpu"')
+    check_device(device)
     if not dist.is_available() or not dist.is_torchelastic_launched():
         yield Ranks(device=device)
         return

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-import types
-import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, cast
 
 from crosslens.errors import InputError
+from crosslens.train.settings import settings_from
 
 Loss = Literal["softmax", "sigmoid"]
 Kind = Literal["efficientnet-lite2", "vit", "bundle"]
@@ -250,7 +250,7 @@ def read_recipe(path: str | Path) -> Recipe:
         raise InputError(f"{path} cannot be read ({error.strerror})", "Check the path") from error
     except ValueError as error:
         raise InputError(f"{path} is not TOML ({error})", "Repair the line") from error
-    recipe = cast(Recipe, _built(Recipe, facts, f"{path}: "))
+    recipe = cast(Recipe, settings_from(Recipe, facts, f"{path}: "))
     check_recipe(recipe)
     return recipe
 
@@ -262,11 +262,18 @@ def recipe_facts(recipe: Recipe) -> dict[str, Any]:
 
 def recipe_from_facts(facts: dict[str, Any]) -> Recipe:
     """The recipe that `recipe_facts` described. Raises InputError."""
-    return cast(Recipe, _built(Recipe, facts, ""))
+    return cast(Recipe, settings_from(Recipe, facts, ""))
+
+
+def check_name(name: str, taken: Sequence[str] = ()) -> None:
+    """Raise InputError for what cannot be the name of a model's folder. taken: what else lies there."""
+    if not name or set(name) & set("/\\\0") or name.startswith(".") or name in taken:
+        raise InputError(f"the model cannot be named {name!r}", "Give a plain name without slashes")
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise InputError for settings that cannot be trained with."""
+    check_name(recipe.name, ("teacher",))
     if not recipe.stages or recipe.steps < 1:
         raise InputError("the recipe has no steps", "Give [[stages]] with steps = …")
     for stage in recipe.stages:
@@ -305,46 +312,3 @@ def _check_export(recipe: Recipe) -> None:
             f"export.int8 is for a convolutional image tower, and image.kind is {recipe.image.kind!r}",
             "Leave it out; afterwards: crosslens models quantize",
         )
-
-
-def _built(kind: Any, facts: Any, where: str) -> Any:
-    """A dataclass from a table, each value of the declared type; None where a TOML key is absent."""
-    if not isinstance(facts, dict):
-        raise InputError(f"{where or 'the recipe'} is {facts!r}", "Wanted a table")
-    hints = typing.get_type_hints(kind)
-    for key in facts:
-        if key not in hints:
-            raise InputError(f"{where}there is no setting {key!r}", f"Wanted any of {', '.join(hints)}")
-    values = {key: _value(hints[key], value, f"{where}{key}") for key, value in facts.items()}
-    for entry in dataclasses.fields(kind):
-        needed = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-        if needed and entry.name not in values:
-            raise InputError(f"{where}{entry.name!r} is missing", "See docs/train.md for all settings")
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        hint = next(part for part in get_args(hint) if part is not type(None))
-        origin = get_origin(hint)
-    if dataclasses.is_dataclass(hint):
-        return _built(hint, value, f"{where}.")
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where} is {value!r}", "Wanted a list")
-        return tuple(_value(get_args(hint)[0], entry, f"{where}[{n}]") for n, entry in enumerate(value))
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise InputError(f"{where} is {value!r}", f"Wanted one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{where} is {value!r}", f"Wanted {_WORDS[hint]}")
-    return value
-
-
-_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

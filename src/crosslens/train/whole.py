@@ -28,7 +28,7 @@ from crosslens.train.card import write_card
 from crosslens.train.certificate import certify_export
 from crosslens.train.distill import Distillation, read_teacher
 from crosslens.train.efficientnet import start_from_classes
-from crosslens.train.export import About, Storage, check_export, export_bundle
+from crosslens.train.export import About, Storage, check_export, check_place, export_bundle
 from crosslens.train.labels import Labels, build_labels, read_classes
 from crosslens.train.log import Log
 from crosslens.train.pairs import Pairs
@@ -92,6 +92,7 @@ def open_run(
     alone, on `device`. Raises InputError where the folder holds a run of another recipe.
     """
     check_recipe(recipe)
+    check_place(folder / recipe.name)
     ranks = ranks or Ranks(device=device)
     with ranks.in_turn():
         trainer = _open(recipe, folder, place, ranks, on_step, pairs)
@@ -159,6 +160,7 @@ def finish(
         _add_class_names(run.recipe, started, trainer.labels, trainer.device)
     validation = validate(started.model, started, trainer.val, trainer.device)
     about = About(run.recipe.name, spec.version, license=run.recipe.license, scripts=run.recipe.scripts)
+    check_place(run.folder / run.recipe.name)
     out, draft = run.folder / run.recipe.name, run.folder / f"{run.recipe.name}.new"
     shutil.rmtree(draft, ignore_errors=True)
     bundle = exact = export_bundle(started, about, draft)
