@@ -115,12 +115,12 @@ def unmirrored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tiny_model_learns_64_pairs_by_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unmirrored(monkeypatch)
-    begun = time.monotonic()
+    begun = time.process_time()
     run = open_run(recipe(tmp_path, 240), tmp_path / "run", place=tmp_path)
     before = validate(run.trainer.model, run.trainer.started, run.trainer.val, torch.device("cpu"))
     reports = list(train_steps(run))
     done = finish(run)
-    assert time.monotonic() - begun < 60
+    assert time.process_time() - begun < 60
     assert before.recall_1 < 0.2
     assert done.validation.recall_1 > 0.9
     assert reports[-1].loss < reports[0].loss / 2
