@@ -7,6 +7,8 @@ import pytest
 
 from crosslens.errors import InputError
 from crosslens.train.labels import build_labels, plural, singular
+from crosslens.train.pairs import Groups, Pairs
+from crosslens.train.reading import read_pairs
 from crosslens.train.recipe import read_recipe, recipe_facts, recipe_from_facts
 
 HEAD = 'name = "x"\n[data]\ntrain = "pairs"\n'
@@ -46,6 +48,50 @@ def test_pictures_are_drawn_so_that_classes_are_equally_frequent() -> None:
         build_labels([("a dog",)] * 3, 2, [], None).draw(2, np.random.default_rng(0))
 
 
+def test_a_word_is_the_truer_the_more_captions_of_a_picture_have_it() -> None:
+    captions = [("a dog runs", "the dogs", "two animals", "a dog")] * 2 + [("a dog",), ("animals",)]
+    labels = build_labels(captions, 2, [], None)
+    words = [forms[0] for forms in labels.texts]
+    truth = labels.of(np.array([0, 2, 3]))
+    assert words == ["animal", "dog", "dog run", "run"]
+    assert np.allclose(truth[:, 1] / truth[1, 1], [0.75, 1, 0])
+    assert np.allclose(truth[:, 0] / truth[2, 0], [0.25, 0, 1])
+
+
+def test_pictures_of_one_group_are_drawn_as_often_as_it_has_texts() -> None:
+    texts = [("x",)] * 60 + [("x", "y", "z")] * 20
+    groups = Groups.of(Pairs([b""] * 80, texts, groups=["web"] * 60 + ["photos"] * 20))
+    random, first = np.random.default_rng(0), 0
+    for _ in range(2000):
+        rows = groups.draw(30, random)
+        kinds = {bool(row < 60) for row in rows.tolist()}
+        assert len(kinds) == 1
+        assert len(set(rows.tolist())) == len(rows)
+        assert len(rows) == (30 if kinds == {True} else 20)
+        first += kinds == {True}
+    assert first / 2000 == pytest.approx(0.5, abs=0.04)
+
+
+def test_groups_come_from_a_column(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    rows = [f"{n}.png,text {n},{'train' if n < 5 else 'val'},{'b' if n % 2 else 'a'}" for n in range(6)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["image,text,split,source", *rows]))
+    head = HEAD.replace('"pairs"', '"pairs.csv"') + 'train_split = "train"\nval_split = "val"\n'
+    stage = f"{STAGE}one_group = 0.5\n"
+    train, val = read_pairs(
+        read_recipe(written(tmp_path, f'{head}group_column = "source"\n{stage}')), tmp_path
+    )
+    assert train.groups == ["a", "a", "a", "b", "b"]
+    assert val.groups == ["b"]
+    assert train.texts == [("text 0",), ("text 2",), ("text 4",), ("text 1",), ("text 3",)]
+    assert [image[0] for image in train.images] == [0, 2, 4, 1, 3]
+    with pytest.raises(InputError, match="row 0 has no 'where'"):
+        read_pairs(read_recipe(written(tmp_path, f'{head}group_column = "where"\n{stage}')), tmp_path)
+    with pytest.raises(InputError, match="have no groups"):
+        Groups.of(Pairs([b""], [("x",)]))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -58,6 +104,8 @@ def test_pictures_are_drawn_so_that_classes_are_equally_frequent() -> None:
         (f"{HEAD}{STAGE}least_area = 0.0\n", "more than 0"),
         (f'name = "../x"\n[data]\ntrain = "pairs"\n{STAGE}', "without slashes"),
         (f"{HEAD}{STAGE}by_class = 1.0\n", "less than 1"),
+        (f"{HEAD}{STAGE}one_group = 0.5\n", "needs data.group_column"),
+        (f"{HEAD}{STAGE}one_group = 0.5\nby_class = 0.5\n", "less than 1 together"),
         (f'{HEAD}{STAGE}[image]\nkind = "resnet"\n', "efficientnet-lite2"),
         (f"{HEAD}val_fraction = 1.0\n{STAGE}", "between 0 and 1"),
         ('name = "x"\ndata = 1\n', "a table"),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crosslens.errors import InputError
 from crosslens.train.labels import Labels
-from crosslens.train.pairs import Pairs, Pixels, epoch_rows, random_view
+from crosslens.train.pairs import Groups, Pairs, Pixels, epoch_rows, random_view
 from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
 from crosslens.train.texts import TextTable
@@ -54,6 +54,7 @@ class Batches:
     ) -> None:
         self._recipe, self._texts, self._size, self._total = recipe, texts, size, len(train)
         self._ranks, self._labels = ranks, labels
+        self._groups = Groups.of(train) if any(stage.one_group for stage in recipe.stages) else None
         least = min(_least(recipe, stage, len(train)) for stage in recipe.stages)
         if least < ranks.count:
             raise InputError(
@@ -93,6 +94,11 @@ class Batches:
         drawn = round(stage.by_class * len(rows))
         if drawn and self._labels is not None:
             rows[:drawn] = self._labels.draw(drawn, random)
+        together = round(stage.one_group * len(rows))
+        if together and self._groups is not None:
+            found = self._groups.draw(together, random)
+            rows[drawn : drawn + len(found)] = found
+        if drawn or together:
             rows = np.unique(rows)
         hard = round(self._recipe.loss.hard_negatives * len(rows))
         if hard:
@@ -108,5 +114,5 @@ class Batches:
 def _least(recipe: Recipe, stage: Stage, pictures: int) -> int:
     """Pictures of the smallest batch: those that are drawn or exchanged may be there already."""
     count = min(stage.batch, pictures)
-    count -= round(stage.by_class * count)
+    count -= round(stage.by_class * count) + round(stage.one_group * count)
     return count - round(recipe.loss.hard_negatives * count)

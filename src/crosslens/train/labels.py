@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -108,7 +108,12 @@ def build_labels(
     place = {term: len(classes) + number for number, term in enumerate(words)}
     rarest = max(least, 1)
     for row, terms in enumerate(held):
-        entries += [(row, place[t], (rarest / counts[t]) ** 0.5) for t in sorted(terms) if t in place]
+        # The more of a picture's captions name a thing, the surer it is to be seen.
+        entries += [
+            (row, place[t], share * (rarest / counts[t]) ** 0.5)
+            for t, share in sorted(terms.items())
+            if t in place
+        ]
     entries.sort()
     rows, columns, values = zip(*entries, strict=True) if entries else ((), (), ())
     texts = [*classes, *(_forms((term,)) for term in words)]
@@ -159,15 +164,15 @@ _IRREGULAR = {
 }  # fmt: skip
 
 
-def _terms(texts: Iterable[str]) -> set[str]:
-    """Words and pairs of neighbouring words of some captions, in the singular."""
-    found: set[str] = set()
+def _terms(texts: Sequence[str]) -> dict[str, float]:
+    """Words and pairs of neighbouring words in the singular, each with the part of the captions it is in."""
+    found: Counter[str] = Counter()
     for text in texts:
         words = [singular(word) for word in _WORD.findall(text.lower())]
         kept = [word if word not in _STOP and len(word) > 2 else None for word in words]
-        found.update(word for word in kept if word)
-        found.update(f"{one} {two}" for one, two in pairwise(kept) if one and two)
-    return found
+        pairs = (f"{one} {two}" for one, two in pairwise(kept) if one and two)
+        found.update({*(word for word in kept if word), *pairs})
+    return {term: count / len(texts) for term, count in found.items()}
 
 
 def _forms(names: Sequence[str]) -> tuple[str, ...]:

@@ -20,20 +20,47 @@ class Pairs:
     """Pictures and what is said of them.
 
     images: each the bytes of a picture file. texts: of each picture at least one. sources: names for
-    messages.
+    messages. groups: what each picture is grouped by, see `DataSpec.group_column`; empty: nothing.
     """
 
     images: Sequence[bytes]
     texts: Sequence[tuple[str, ...]]
     sources: Sequence[str] = ()
+    groups: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, rows: Sequence[int]) -> Pairs:
         """Some of the pictures, in this order."""
-        kept = [self.sources[row] for row in rows] if self.sources else []
-        return Pairs([self.images[row] for row in rows], [self.texts[row] for row in rows], kept)
+        sources = [self.sources[row] for row in rows] if self.sources else []
+        groups = [self.groups[row] for row in rows] if self.groups else []
+        return Pairs([self.images[row] for row in rows], [self.texts[row] for row in rows], sources, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Training pictures by what they are grouped by. rows: of each group. texts: of each group."""
+
+    rows: tuple[NDArray[np.int64], ...]
+    texts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, train: Pairs) -> Groups:
+        """Raises InputError where pictures have no groups."""
+        if not train.groups:
+            raise InputError(
+                "a stage has one_group, and the pictures have no groups", "Give data.group_column"
+            )
+        names, numbers = np.unique(np.array(train.groups), return_inverse=True)
+        counts = np.array([len(texts) for texts in train.texts])
+        rows = tuple(np.flatnonzero(numbers == number) for number in range(len(names)))
+        return cls(rows, np.array([counts[part].sum() for part in rows]))
+
+    def draw(self, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """Different rows of one group, which is as likely as it has texts: at most `count`."""
+        rows = self.rows[random.choice(len(self.rows), p=self.texts / self.texts.sum())]
+        return random.permutation(rows)[:count]
 
 
 @dataclass(frozen=True, slots=True)

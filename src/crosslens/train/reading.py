@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from crosslens.arguments import brief
@@ -11,6 +12,8 @@ from crosslens.errors import InputError
 from crosslens.matching.classes import load_classes
 from crosslens.matching.datasets import Pairs as DataSet
 from crosslens.matching.reading import load_pairs
+from crosslens.matching.rows import files_of
+from crosslens.tables import read_table
 from crosslens.train.pairs import Pairs, split, split_rows
 from crosslens.train.recipe import DataSpec, Recipe
 from crosslens.types import ImageInput
@@ -59,16 +62,41 @@ def _read(data: DataSpec, place: Path, part: str | None) -> Pairs:
         found = load_classes(place, image_column=data.image_column, class_column=data.text_column, split=part)
         said = [tuple(t.format(found.classes[label]) for t in _TEMPLATES) for label in found.labels.tolist()]
         return Pairs([_bytes(image) for image in found.images], said, found.image_ids)
-    return of_data_set(_load(data, place, part))
+    if data.group_column is None:
+        return of_data_set(_load(data, place, part))
+    groups = {
+        group: of_data_set(_load(data, place, part, {data.group_column: group}))
+        for group in _values(place, data.group_column, part)
+    }
+    return Pairs(
+        [image for pairs in groups.values() for image in pairs.images],
+        [texts for pairs in groups.values() for texts in pairs.texts],
+        [source for pairs in groups.values() for source in pairs.sources],
+        [group for group, pairs in groups.items() for _ in range(len(pairs))],
+    )
 
 
-def _load(data: DataSpec, place: Path, part: str | None) -> DataSet:
+def _values(place: Path, column: str, part: str | None) -> list[str]:
+    """What stands in a column of the rows of a split. Raises InputError where a row has nothing there."""
+    found: set[str] = set()
+    for file in files_of(str(place)):
+        for number, row in enumerate(read_table(file)):
+            if part is not None and str(row.get("split")) != part:
+                continue
+            if row.get(column) is None:
+                raise InputError(f"{file}: row {number} has no {column!r}", "Check data.group_column")
+            found.add(str(row[column]))
+    return sorted(found)
+
+
+def _load(data: DataSpec, place: Path, part: str | None, where: Mapping[str, str] | None = None) -> DataSet:
     return load_pairs(
         place,
         image_column=data.image_column,
         text_column=data.text_column,
         label_column=data.label_column,
         split=part,
+        where=where,
     )
 
 

@@ -27,7 +27,8 @@ class DataSpec:
     train, val: image–caption sets as `crosslens.matching.load_pairs` reads them. classes: they are class
     folders, or tables with a class for each picture, instead. train_split, val_split: only rows with this in
     the column "split". val_fraction: where neither val nor val_split is given, the part of the training
-    pictures that is held out.
+    pictures that is held out. group_column: what a picture is grouped by, such as where it comes from, for
+    stages with `one_group`.
     """
 
     train: str
@@ -39,6 +40,7 @@ class DataSpec:
     train_split: str | None = None
     val_split: str | None = None
     val_fraction: float = 0.1
+    group_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ class Stage:
     of the image tower's last blocks are trained besides its head; -1 for all. text: whether the text tower
     is trained besides its head. least_area: smallest part of a picture that a random crop keeps, in (0, 1].
     by_class: part of a batch, in [0, 1), drawn so that each class of `LabelSpec.classes` is as likely as any
-    other. labels: weight of the loss over label texts; None: that of `LossSpec`.
+    other. one_group: part of a batch, in [0, 1), drawn from one group of `DataSpec.group_column`, so that a
+    picture is told from others of its kind; a group is as likely as it has texts.
+    labels: weight of the loss over label texts; None: that of `LossSpec`.
     """
 
     steps: int
@@ -139,6 +143,7 @@ class Stage:
     text: bool = True
     least_area: float = 0.5
     by_class: float = 0.0
+    one_group: float = 0.0
     labels: float | None = None
 
 
@@ -287,6 +292,13 @@ def check_recipe(recipe: Recipe) -> None:
             )
         if not 0 <= stage.by_class < 1:
             raise InputError(f"a stage has by_class = {stage.by_class}", "Wanted at least 0 and less than 1")
+        if not 0 <= stage.one_group < 1 - stage.by_class:
+            raise InputError(
+                f"a stage has one_group = {stage.one_group} and by_class = {stage.by_class}",
+                "Wanted at least 0, and less than 1 together",
+            )
+        if stage.one_group and recipe.data.group_column is None:
+            raise InputError(f"a stage has one_group = {stage.one_group}", "It needs data.group_column")
     if not 0 < recipe.data.val_fraction < 1:
         raise InputError(f"data.val_fraction is {recipe.data.val_fraction}", "Wanted between 0 and 1")
     weights = (recipe.distill.similarities, recipe.distill.features)
