@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from crosslens.models.weights import rows_in_int8
+
 Array = NDArray[Any]
 
 # A bundle of two graphs with random weights, from scripts/make_graphs.py.
@@ -45,12 +47,14 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def write_bundle(folder: Path, kind: str, dtype: type = np.float32) -> dict[str, Array]:
-    """Write a bundle of this kind and return its weights."""
+def write_bundle(
+    folder: Path, kind: str, dtype: type = np.float32, *, int8_text: bool = False
+) -> dict[str, Array]:
+    """Write a bundle of this kind and return its weights, before matrices of the text tower became int8."""
     folder.mkdir(parents=True)
     image, text = ({"heads": HEADS, **facts} for facts in KINDS[kind])
     weights = random_weights(kind, dtype)
-    save_file(weights, folder / "model.safetensors")
+    save_file(_texts_in_int8(weights) if int8_text else weights, folder / "model.safetensors")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
     config = {
         "format": "two-tower-bundle",
@@ -77,6 +81,14 @@ def write_bundle(folder: Path, kind: str, dtype: type = np.float32) -> dict[str,
     }
     (folder / "config.json").write_text(json.dumps(config))
     return weights
+
+
+def _texts_in_int8(weights: dict[str, Array]) -> dict[str, Array]:
+    stored = dict(weights)
+    for name, value in weights.items():
+        if name.startswith("text.") and value.ndim == 2 and name.endswith((".tokens", ".weight")):
+            stored[name], stored[f"{name}.scale"] = rows_in_int8(value)
+    return stored
 
 
 def write_graph_and_network(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bundles import CONTEXT, DIMENSION, KINDS, SIZE, Array, image_vectors, text_vectors, write_bundle
 from crosslens import BundleError, Matcher
 from crosslens.models.bundle import load_bundle
+from crosslens.models.weights import as_floats, read_weights
 from crosslens.towers.openvino import OpenVinoModel
 
 TEXTS = ["a red dog", "cat", "a green cat beach", "blue " * 40, "dog dog", "a red dog"]
@@ -68,6 +69,21 @@ def test_half_precision_weights_are_read_as_they_are(tmp_path: Path, kind: str) 
     ids = model.tokenize(TEXTS).ids
     wanted = text_vectors(kind, {name: w.astype(np.float64) for name, w in weights.items()}, ids)
     np.testing.assert_allclose(model.text.submit(ids).result(), wanted, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_matrices_in_int8_are_widened_by_the_scale_of_each_row(tmp_path: Path, kind: str) -> None:
+    weights = write_bundle(tmp_path / "it", kind, int8_text=True)
+    stored = read_weights(tmp_path / "it" / "model.safetensors")
+    assert sum(value.dtype == np.int8 for value in stored.values()) > 4
+    wide = as_floats(stored)
+    assert wide.keys() == weights.keys()
+    for name, value in weights.items():
+        half_a_step = np.abs(value).max(axis=-1, keepdims=True) / 127 / 2
+        assert (np.abs(wide[name] - value) <= 1.01 * half_a_step + 1e-6).all()
+    model = model_of(tmp_path / "it")
+    ids = model.tokenize(TEXTS).ids
+    np.testing.assert_allclose(model.text.submit(ids).result(), text_vectors(kind, wide, ids), atol=2e-4)
 
 
 def test_a_bundle_of_weights_is_kept_compiled_and_opened_again(tmp_path: Path) -> None:

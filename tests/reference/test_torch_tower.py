@@ -18,10 +18,11 @@ TEXTS = ["a red dog", "cat", "a green cat beach", "blue " * 40, "dog dog", "a re
 PICTURES = [np.random.default_rng(n).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for n in range(70)]
 
 
+@pytest.mark.parametrize("int8_text", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore:.*longer than")
-def test_torch_gives_the_vectors_that_openvino_gives(tmp_path: Path, kind: str) -> None:
-    write_bundle(tmp_path / "it", kind)
+def test_torch_gives_the_vectors_that_openvino_gives(tmp_path: Path, kind: str, int8_text: bool) -> None:
+    write_bundle(tmp_path / "it", kind, int8_text=int8_text)
     bundle = load_bundle(tmp_path / "it")
     torch, openvino = Matcher(TorchModel(bundle, "cpu")), Matcher(OpenVinoModel(bundle, "f32"))
     assert torch.model.runtime == "torch cpu f32"

@@ -227,7 +227,7 @@ def test_installed_towers_become_one_bundle_of_a_graph_and_a_network(tmp_path: P
     texts = ["a dog on a beach", "two red cars", "x"]
     exact = export_bundle(started, About("two"), tmp_path / "exact")
     assert check_export(started, exact, pixels, texts) < 1e-4
-    small = export_bundle(started, About("two"), tmp_path / "small", Storage(half=True, small_table=True))
+    small = export_bundle(started, About("two"), tmp_path / "small", Storage(half=True, int8_text=True))
     sizes = [sum(file.stat().st_size for file in b.folder.iterdir()) for b in (exact, small)]
     assert sizes[1] < 0.45 * sizes[0]
     one, other = Matcher(tmp_path / "exact", precision="f32"), Matcher(tmp_path / "small", precision="f32")

@@ -65,7 +65,7 @@ def test_a_finished_run_is_exported_anew_as_its_recipe_says_now(tmp_path: Path) 
     weights = tmp_path / "run" / "tiny" / "model.safetensors"
     finish(run)
     whole = weights.stat().st_size
-    small = dataclasses.replace(plain, export=ExportSpec(half=True, small_table=True))
+    small = dataclasses.replace(plain, export=ExportSpec(half=True, int8_text=True))
     run = open_run(small, tmp_path / "run", place=tmp_path)
     assert run.finished
     done = finish(run)

@@ -93,6 +93,7 @@ BUNDLES: dict[str, Callable[[Path], Any]] = {
     "a projection with a bias": lambda folder: write_bundle(folder, "siglip"),
     "a projection of two layers": lambda folder: write_bundle(folder, "mean"),
     "weights of float16": lambda folder: write_bundle(folder, "siglip", np.float16),
+    "matrices of int8": lambda folder: write_bundle(folder, "bert", int8_text=True),
     "no projection": write_bare,
     "graphs": write_graphs,
     "a graph and a network": lambda folder: write_graphs(folder, text=False),

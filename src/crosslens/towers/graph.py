@@ -53,11 +53,10 @@ class OpenVinoOps:
     def look_up(self, ids: Any, name: str) -> Any:
         if not self.has(f"{name}.scale"):
             return op.gather(self._weight(name), ids, _int(0))
-        # Rows of int8, each with a scale: looked up before they are widened, so that the table stays small.
+        # Rows are looked up before they are widened, so that the table stays small.
         rows = op.convert(op.gather(op.constant(self._weights[name]), ids, _int(0)), "f32")
-        return op.multiply(
-            rows, op.unsqueeze(op.gather(self._weight(f"{name}.scale"), ids, _int(0)), _ints(-1))
-        )
+        scale = op.gather(op.constant(self._weights[f"{name}.scale"]), ids, _int(0))
+        return op.multiply(rows, op.unsqueeze(scale, _ints(-1)))
 
     def prepend(self, states: Any, name: str) -> Any:
         return op.concat([self.learned(name, states), states], 1)
@@ -125,9 +124,12 @@ class OpenVinoOps:
         return op.add(states, self._weight(f"{name}.bias")) if self.has(f"{name}.bias") else states
 
     def _weight(self, name: str) -> Any:
+        """A constant in float32; rows of int8 stay so in memory, and are widened where they are used."""
         weight = self._weights[name]
         constant = op.constant(weight)
-        return constant if weight.dtype == np.float32 else op.convert(constant, "f32")
+        wide = constant if weight.dtype == np.float32 else op.convert(constant, "f32")
+        scale = self._weights.get(f"{name}.scale")
+        return wide if scale is None else op.multiply(wide, op.constant(scale[:, None]))
 
 
 def _ints(*values: int) -> Any:

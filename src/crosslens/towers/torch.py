@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from crosslens.errors import InputError, MissingExtraError, ModelError
 from crosslens.models.bundle import Bundle
 from crosslens.models.spec import ModelSpec, Networks
-from crosslens.models.weights import read_weights
+from crosslens.models.weights import as_floats, read_weights
 from crosslens.tokenize import FastTokenizer
 from crosslens.towers.base import check_batch
 from crosslens.towers.network import image_tower, text_tower
@@ -96,7 +96,7 @@ class TorchModel:
     def _ops(self, tower: str) -> Any:
         from crosslens.towers.torchops import TorchOps
 
-        weights = read_weights(self.bundle.weights(self._networks), f"{tower}.")
+        weights = as_floats(read_weights(self.bundle.weights(self._networks), f"{tower}."))
         return TorchOps(
             {name: self._torch.from_numpy(w).to(self.device, self._dtype) for name, w in weights.items()}
         )

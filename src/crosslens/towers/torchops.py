@@ -26,9 +26,7 @@ class TorchOps:
         return states.flatten(2).transpose(1, 2)
 
     def look_up(self, ids: Tensor, name: str) -> Tensor:
-        rows = functional.embedding(ids, self._weights[name])
-        scale = self._weights.get(f"{name}.scale")
-        return rows if scale is None else rows.to(scale.dtype) * scale[ids][..., None]
+        return functional.embedding(ids, self._weights[name])
 
     def prepend(self, states: Tensor, name: str) -> Tensor:
         return torch.cat([self.learned(name, states), states], dim=1)

@@ -26,7 +26,7 @@ from crosslens.train.start import Start
 
 # Held-out pictures that are looked at.
 _MOST = 200
-# Mean cosine that weights in half precision and token tables of int8 must keep.
+# Mean cosine that weights in half precision and matrices of int8 must keep.
 _STORED_BAR = 0.999
 
 

@@ -20,6 +20,7 @@ from crosslens.models.convert import tokenizers
 from crosslens.models.convert.convert import network_facts
 from crosslens.models.convert.immich import stated
 from crosslens.models.convert.write import drafted, safetensors_pieces
+from crosslens.models.weights import rows_in_int8
 from crosslens.train.int8 import quantised_onnx
 from crosslens.train.start import Start
 from crosslens.train.towers import ConvolutionalTower, NetworkTower
@@ -31,12 +32,12 @@ _CLOSE = 1e-4  # 1 − cosine, exported as float32
 class Storage:
     """How weights are written.
 
-    half: as float16. small_table: rows of the token table as int8, each with a scale. int8: a convolutional
-    image tower computes in int8 (`quantised_onnx`).
+    half: as float16. int8_text: the text tower's token table and matrices as int8, each row with a scale.
+    int8: a convolutional image tower computes in int8 (`quantised_onnx`).
     """
 
     half: bool = False
-    small_table: bool = False
+    int8_text: bool = False
     int8: bool = False
 
 
@@ -162,10 +163,9 @@ def stored_weights(weights: dict[str, NDArray[np.float32]], storage: Storage) ->
     """Weights as they are written."""
     stored: dict[str, NDArray[Any]] = {}
     for name, value in weights.items():
-        if storage.small_table and name == "text.tokens":
-            scale = np.abs(value).max(axis=1).clip(1e-12) / 127
-            stored[name] = np.rint(value / scale[:, None]).astype(np.int8)
-            stored[f"{name}.scale"] = scale.astype(np.float32)
+        matrix = value.ndim == 2 and name.endswith(".weight") and name.startswith("text.")
+        if storage.int8_text and (matrix or name == "text.tokens"):
+            stored[name], stored[f"{name}.scale"] = rows_in_int8(value)
         else:
             stored[name] = value.astype(np.float16 if storage.half else np.float32)
     return stored

@@ -19,7 +19,7 @@ from crosslens.errors import MissingExtraError, ModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.convert.write import drafted, file_pieces, safetensors_pieces
 from crosslens.models.spec import Graphs, TensorSpec
-from crosslens.models.weights import read_weights
+from crosslens.models.weights import as_floats, read_weights
 from crosslens.types import Float32
 
 # Facts of config.json that were fitted to the vectors, or say whose space they lie in.
@@ -90,9 +90,10 @@ def fold_projection(weights: dict[str, NDArray[Any]], tower: str, matrix: Float3
     if f"{name}.weight" not in weights:
         weights[f"{name}.weight"] = matrix
         return
-    for part in ("weight", "bias"):
-        if f"{name}.{part}" in weights:
-            weights[f"{name}.{part}"] = (exact @ weights[f"{name}.{part}"]).astype(np.float32)
+    last = as_floats({key: value for key, value in weights.items() if key.startswith(f"{name}.")})
+    weights.pop(f"{name}.weight.scale", None)
+    for key, value in last.items():
+        weights[key] = (exact @ value).astype(np.float32)
 
 
 def mapped_graph(path: Path, output: str, matrix: Float32) -> tuple[bytes, str]:

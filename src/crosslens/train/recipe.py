@@ -184,15 +184,15 @@ class ExportSpec:
     """How the bundle is written; nothing of the training depends on it.
 
     version: of the model, for its config.json.
-    half: as float16. small_table: rows of the token table as int8, each with a scale. int8: a convolutional
-    image tower ("efficientnet-lite2") computes in int8.
+    half: as float16. int8_text: the text tower's token table and matrices as int8, each row with a scale.
+    int8: a convolutional image tower ("efficientnet-lite2") computes in int8.
     class_names: weight of a mix of the names of the classes that the image network's own classifier sees,
     which is added to each picture's unit vector; class_temperature: of that classifier's softmax.
     """
 
     version: int = 0
     half: bool = False
-    small_table: bool = False
+    int8_text: bool = False
     int8: bool = False
     class_names: float = 0.0
     class_temperature: float = 1.0

@@ -19,7 +19,7 @@ from crosslens.models.convert import tokenizers
 from crosslens.models.convert.source import Source
 from crosslens.models.convert.text_tower import read_sentence_transformer
 from crosslens.models.spec import ImageSpec, Networks, NetworkSpec, TextSpec
-from crosslens.models.weights import read_weights
+from crosslens.models.weights import as_floats, read_weights
 from crosslens.tokenize import FastTokenizer
 from crosslens.train.pairs import Pairs
 from crosslens.train.recipe import ImageStart, Recipe, TextStart
@@ -93,8 +93,8 @@ def _from_bundle(recipe: Recipe, folder: Path) -> Start:
             "Start from a model that was converted from its weights: crosslens models convert",
         )
     path = bundle.weights(towers)
-    image = NetworkTower("image", towers.image, read_weights(path, "image."))
-    text = NetworkTower("text", towers.text, read_weights(path, "text."), spec.text.pad_id)
+    image = NetworkTower("image", towers.image, as_floats(read_weights(path, "image.")))
+    text = NetworkTower("text", towers.text, as_floats(read_weights(path, "text.")), spec.text.pad_id)
     model = TwoTowers(image, text, (spec.image.mean, spec.image.std), spec.logit_scale, _first_bias(recipe))
     tokenizer = Tokenizer.from_file(str(bundle.tokenizer()))
     return Start(model, spec.image, spec.text, tokenizer, write_tokenizer(tokenizer, spec.text, folder))

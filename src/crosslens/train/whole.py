@@ -151,7 +151,7 @@ def finish(
     new one is whole. Raises ConversionError, ModelError, MissingExtraError.
     """
     spec = run.recipe.export
-    storage = Storage(spec.half, spec.small_table, spec.int8) if storage is None else storage
+    storage = Storage(spec.half, spec.int8_text, spec.int8) if storage is None else storage
     trainer, started = run.trainer, run.trainer.started
     if isinstance(started.model.image, ConvolutionalTower):
         started.model.image.frozen = started.model.image.class_names = None
