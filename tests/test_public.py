@@ -73,6 +73,7 @@ RANKS = (
         "train.frozen",
         "train.pairs",
         "train.int8",
+        "train.precision",
         "train.vision",
         "train.ranks",
     },

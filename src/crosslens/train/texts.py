@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosslens.train.pairs import Pairs
+from crosslens.train.precision import autocast
 from crosslens.train.start import Start
 
 
@@ -85,7 +86,7 @@ def encode_texts(started: Start, tokens: NDArray[np.int64], device: torch.device
     order = np.argsort(lengths, kind="stable")
     found = torch.empty(len(tokens), 0)
     started.model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), autocast(device):
         for at in range(0, len(order), batch):
             rows = order[at : at + batch]
             ids = tokens[rows]

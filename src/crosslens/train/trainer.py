@@ -22,6 +22,7 @@ from crosslens.train.labels import Labels
 from crosslens.train.objective import Objective
 from crosslens.train.optimizer import RunningMean, make_optimizer, rate_at
 from crosslens.train.pairs import Pairs
+from crosslens.train.precision import autocast
 from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe, Stage
 from crosslens.train.start import Start
@@ -153,7 +154,7 @@ class Trainer:
         self.model.select(stage.image_blocks, text=stage.text)
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * rate_at(self.recipe, self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._in_bf16):
+        with autocast(self.device):
             parts = self.objective.parts(batch, self.step)
         loss = torch.stack(list(parts.values())).sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -166,10 +167,6 @@ class Trainer:
         self.optimizer.step()
         self.average.update(self.step)
         return {name: float(value.detach()) for name, value in parts.items()}
-
-    @property
-    def _in_bf16(self) -> bool:
-        return self.device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
     def _batch(self, step: int) -> Batch:
         return self.batches.batch(step, self.objective.seen)

@@ -15,6 +15,7 @@ from crosslens.decode import decode
 from crosslens.matching.retrieval import CUTOFFS, retrieval_metrics
 from crosslens.preprocess import preprocess
 from crosslens.train.pairs import Pairs
+from crosslens.train.precision import autocast
 from crosslens.train.start import Start
 from crosslens.train.texts import encode_texts
 from crosslens.train.towers import TwoTowers
@@ -57,7 +58,7 @@ def encode_images(
     model: TwoTowers, started: Start, pairs: Pairs, device: torch.device, batch: int = 64
 ) -> NDArray[np.float32]:
     """float32 (n, d) of unit length, preprocessed as the bundle's pictures are."""
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), autocast(device):
         found = [
             model.embed_images(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
             for pixels in prepared(started, pairs, batch)

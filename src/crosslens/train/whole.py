@@ -32,6 +32,7 @@ from crosslens.train.export import About, Storage, check_export, check_place, ex
 from crosslens.train.labels import Labels, build_labels, read_classes
 from crosslens.train.log import Log
 from crosslens.train.pairs import Pairs
+from crosslens.train.precision import autocast
 from crosslens.train.ranks import Ranks
 from crosslens.train.reading import read_pairs
 from crosslens.train.recipe import Recipe, check_recipe, recipe_facts, recipe_from_facts
@@ -260,7 +261,7 @@ def _opinions(
     best, likely = [], []
     if device.type == "cpu":
         image.freeze(0)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode(), autocast(device):
         for pixels in prepared(started, train, 64):
             batch = torch.from_numpy(pixels).to(device)
             states = (batch.float() - started.model.pixel_mean) / started.model.pixel_std
