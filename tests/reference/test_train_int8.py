@@ -66,6 +66,11 @@ def test_names_of_classes_are_added_to_the_heads_vectors(tmp_path: Path) -> None
     exact = export_bundle(started, About("names"), tmp_path / "names")
     drawn = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
     assert check_export(started, exact, drawn, ["a dog", "two red cars"]) < 1e-4
+    export_bundle(started, About("int8"), tmp_path / "int8", Storage(int8=True), drawn)
+    nodes = onnx.load(tmp_path / "int8" / "image.onnx").graph.node
+    widened = [name for node in nodes if node.op_type == "QuantizeLinear" for name in node.input[:1]]
+    assert "/blocks.1/Clip_output_0" in " ".join(widened)
+    assert not [name for name in widened if name.count("/") < 2 or name.startswith(("/head", "/class_names"))]
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "nncf"])

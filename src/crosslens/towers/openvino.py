@@ -191,6 +191,8 @@ class OpenVinoModel:
         }
         if self._device == "CPU":
             config["INFERENCE_NUM_THREADS"] = self.concurrency
+            # Weights in int8 must not make it round activations to int8 as well, as it may on some CPUs.
+            config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if self._cache is None:
             return self._core.compile_model(make(), self._device, config)
         file = self._cache / f"{self._key(tower, precision, sources)}.blob"

@@ -14,8 +14,9 @@ from crosslens.errors import MissingExtraError
 from crosslens.models.quantisation import load_nncf
 
 # By the names that the graph's nodes have after their modules: what computes on one vector a picture costs
-# next to nothing, and in int8 a softmax over a thousand classes would lose most of what it says.
-_IN_FLOAT = ("/head/.*", "/class_names/.*")
+# next to nothing, and in int8 a softmax over a thousand classes would lose most of what it says. Nodes of no
+# module follow the head: they bring its vector to unit length and add what the class names say.
+_IN_FLOAT = ("/head/.*", "/class_names/.*", "/[^/]*$")
 
 
 def quantised_onnx(graph: bytes, pixels: NDArray[np.float32]) -> bytes:
