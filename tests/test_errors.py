@@ -278,6 +278,9 @@ LIBRARIES: dict[str, Promise] = {
     "a library made with another model":
         (lambda at: Library.open(at / "library", Matcher(Other())),
          LibraryModelError, "'other'", "Leave the model out"),
+    "a library made with another version of its model":
+        (lambda at: sql(at, "UPDATE meta SET value = 'old' WHERE key = 'model.identity'").search("red"),
+         LibraryModelError, "another version of 'fake'", "crosslens migrate -L"),
     "a model that moved away":
         (lambda at: sql(at, "UPDATE meta SET value = '/gone' WHERE key = 'model.name'").search("red"),
          LibraryModelError, "/gone", "--model NEW_PLACE"),

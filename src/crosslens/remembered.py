@@ -49,11 +49,18 @@ def searched_model(catalog: Catalog, asked: Matcher | None) -> ModelRecord | Non
 
 def check_model(folder: Path, record: ModelRecord | None, matcher: Matcher) -> None:
     """Raise LibraryModelError for another model than the library's: their vectors cannot be compared."""
-    if record is not None and record.identity != matcher.spec.identity:
+    if record is None or record.identity == matcher.spec.identity:
+        return
+    if record.name == matcher.reference:
         raise LibraryModelError(
-            f"library {folder} was made with model {record.name!r} ({record.identity[:12]}), "
-            f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
-            "their vectors cannot be compared",
-            f"Leave the model out, or index into another library folder with {matcher.spec.name!r}, "
-            "or change this one over: crosslens migrate",
+            f"library {folder} was made with another version of {record.name!r} than this one "
+            f"({record.identity[:12]}, {matcher.spec.identity[:12]}): their vectors cannot be compared",
+            f"Bring it over: crosslens migrate -L {folder} --model {record.name}",
         )
+    raise LibraryModelError(
+        f"library {folder} was made with model {record.name!r} ({record.identity[:12]}), "
+        f"not with {matcher.spec.name!r} ({matcher.spec.identity[:12]}): "
+        "their vectors cannot be compared",
+        f"Leave the model out, or index into another library folder with {matcher.spec.name!r}, "
+        "or change this one over: crosslens migrate",
+    )

@@ -14,7 +14,7 @@ from crosslens.certificate import BARS, find_certificate
 from crosslens.cli.parse import main
 from crosslens.errors import InputError
 from crosslens.models.bundle import load_bundle
-from crosslens.train.certificate import bars_of, certify_export
+from crosslens.train.certificate import TrainedModel, bars_of, certify_export
 from crosslens.train.export import Storage
 from crosslens.train.recipe import ExportSpec
 from crosslens.train.whole import finish, open_run, train_steps
@@ -43,7 +43,9 @@ def test_the_bundle_is_held_against_the_trainer_and_the_certificate_is_shown(
     with torch.no_grad():
         for value in run.trainer.model.image.parameters():
             value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(0)))
-    other = certify_export(run.trainer.started, done.bundle, run.trainer.val, Storage())
+    other = certify_export(
+        TrainedModel(run.trainer.started, done.bundle.spec), done.bundle, run.trainer.val, Storage()
+    )
     assert other is not None
     assert other.passed("f32") is False
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import load_file, save_file
 
 from bundles import CONTEXT, DIMENSION, SIZE, WIDTH, WORDS, write_bundle
+from crosslens.certificate import find_certificate
 from crosslens.cli.parse import main
 from crosslens.errors import InputError, ModelError, UnknownModelError
 from crosslens.matcher import Matcher
@@ -209,6 +210,9 @@ def test_heads_find_more_of_what_is_held_out(
     matcher = Matcher(done.bundle.folder, precision="f32")
     ranked = matcher.embed_texts([line[0] for line in val.texts]) @ matcher.embed_images(val.images).T
     assert (ranked.argmax(axis=1) == np.arange(len(val))).mean() == pytest.approx(done.validation.recall_1)
+    assert done.certificate is not None
+    assert done.certificate == find_certificate(done.bundle)
+    assert done.certificate.passed("f32")
     card = (done.bundle.folder / "README.md").read_text()
     assert f"| before training | {done.before.recall_1:.1%}" in card
     rows = log_of(tmp_path / "run")

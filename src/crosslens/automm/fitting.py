@@ -199,6 +199,7 @@ def fit_pairs(matcher: Matcher, train: Labelled, tuning: Labelled | None, folder
         limit=None if limit is None else max(0.0, limit - (time.monotonic() - began)),
         on_step=plan.on_step,
         negatives=train.negatives,
+        certify=False,  # a predictor shows none, and time_limit is for training
     )
     bundle = folder / "model"
     shutil.move(done.bundle.folder, bundle)

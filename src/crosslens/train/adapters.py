@@ -20,7 +20,7 @@ from crosslens.models.bundle import load_bundle
 from crosslens.models.convert.convert import convert
 from crosslens.train.adapted import AdaptedTowers
 from crosslens.train.card import write_card
-from crosslens.train.certificate import certify_export
+from crosslens.train.certificate import TrainedModel, certify_export
 from crosslens.train.checkpoint import save_checkpoint
 from crosslens.train.export import Storage, check_export, check_place
 from crosslens.train.lora import Lora, merge_adapter, save_adapter
@@ -176,7 +176,7 @@ def _export(run: AdapterRun, step: int, validation: Validation, on_stage: Callab
     pixels = next(prepared(started, sample, len(sample)))
     gap = check_export(started, bundle, pixels, [texts[0] for texts in sample.texts])
     on_stage("certifying the bundle")
-    certificate = certify_export(started, bundle, trainer.val, Storage())
+    certificate = certify_export(TrainedModel(started, bundle.spec), bundle, trainer.val, Storage())
     pictures = (len(trainer.train), len(trainer.val))
     write_card(draft, recipe, step, validation, pictures, made=_made(run), before=run.before)
     shutil.rmtree(out, ignore_errors=True)

@@ -16,9 +16,6 @@ from crosslens.train.outputs import KeptOutputs
 from crosslens.train.pairs import Pairs
 from crosslens.train.texts import Captions
 
-# Held-out pictures that an export is checked by.
-_SAMPLE = 32
-
 
 @dataclass(frozen=True, slots=True)
 class HeadData:
@@ -28,7 +25,7 @@ class HeadData:
     captions: which of them each picture has. pictures: int64, rows of the readable pictures that have any.
     negatives: int64 (k, 2), rows of pictures and of texts that do not match.
     val_images, val_texts, val_owner: held out, all readable; the row of each text's picture.
-    sample: the first of the held-out pairs. key: a hash of all inputs.
+    val: the held-out pairs themselves. key: a hash of all inputs.
     """
 
     images: Tensor
@@ -39,7 +36,7 @@ class HeadData:
     val_images: Tensor
     val_texts: Tensor
     val_owner: NDArray[np.int64]
-    sample: Pairs
+    val: Pairs
     key: str
 
     def to(self, device: str) -> HeadData:
@@ -93,6 +90,6 @@ def head_data(
         val_images=torch.from_numpy(held[good]),
         val_texts=vectors[torch.tensor([place[text] for text in said])],
         val_owner=owner,
-        sample=val.subset(range(min(_SAMPLE, len(val)))),
+        val=val,
         key=hashlib.sha256(kept.asked + b"".join(part.tobytes() for part in parts)).hexdigest(),
     )

@@ -25,6 +25,7 @@ from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle
 from crosslens.train.card import write_card
+from crosslens.train.certificate import MappedModel, certify_export
 from crosslens.train.export import check_place, greatest_gap
 from crosslens.train.fold import Maps, fold_maps
 from crosslens.train.headdata import HeadData, head_data
@@ -39,6 +40,8 @@ from crosslens.train.whole import Finished
 
 __all__ = ["FinishedHeads", "HeadSettings", "train_heads"]
 
+# Held-out pictures that an export is checked by.
+_SAMPLE = 32
 _TAKEN = ("outputs", "heads.json", "checkpoint.pt", "best.pt", "log.csv", "curves.png")
 
 
@@ -65,6 +68,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     limit: float | None = None,
     on_step: Callable[[str], None] = lambda _step: None,
     negatives: Sequence[tuple[int, str]] = (),
+    certify: bool = True,
 ) -> FinishedHeads:
     """Train a linear map on each side, and export the best as a bundle in the run folder.
 
@@ -73,6 +77,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     negatives: (row of train, text) of pairs that do not match. limit: seconds from the call on after which no
     step is taken; the towers' vectors are computed in any case. folder: of the run; with the same model,
     pairs and settings it goes on; with others it begins anew, with those of the vectors that are there.
+    certify: whether the bundle gets a certificate (`train.certificate`).
     Raises InputError, UnknownModelError, BundleError, ModelError, TextError, MissingExtraError.
     """
     deadline = None if limit is None else time.monotonic() + limit
@@ -95,7 +100,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
         if report.validation is not None:
             on_step(_line(report.step, report.loss, report.validation))
     log.draw()
-    return _finish(trainer, bundle, (len(data.pictures), len(data.val_images)), on_step)
+    return _finish(trainer, bundle, (len(data.pictures), len(data.val_images)), on_step, certify=certify)
 
 
 def _check_settings(settings: HeadSettings) -> None:
@@ -155,7 +160,12 @@ def _line(step: int, loss: float, found: Validation) -> str:
 
 
 def _finish(
-    trainer: HeadTrainer, bundle: Bundle, pictures: tuple[int, int], on_step: Callable[[str], None]
+    trainer: HeadTrainer,
+    bundle: Bundle,
+    pictures: tuple[int, int],
+    on_step: Callable[[str], None],
+    *,
+    certify: bool,
 ) -> FinishedHeads:
     """Fold the best maps into a bundle, and check that the pipeline computes the same.
 
@@ -173,12 +183,19 @@ def _finish(
     gap = check_heads(trainer, made, exact_matcher(bundle).decoding)
     if not step:
         on_step(f"none of {taken:,} steps was better than {bundle.spec.name} as it is: the bundle is a copy")
+    certificate = None
+    if certify:
+        on_step("certifying the bundle")
+        reference = MappedModel(exact_matcher(bundle).model, image, text, made.spec)
+        certificate = certify_export(reference, made, trainer.data.val)
     if lost:
         on_step(f"not in the bundle, since they were of the old vectors: {', '.join(lost)}")
     _write_card(draft, trainer, bundle, step, validation, pictures)
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
-    return FinishedHeads(load_bundle(out), step, validation, gap, before=trainer.before, lost=lost)
+    return FinishedHeads(
+        load_bundle(out), step, validation, gap, certificate, before=trainer.before, lost=lost
+    )
 
 
 def _write_card(
@@ -212,11 +229,12 @@ def check_heads(trainer: HeadTrainer, bundle: Bundle, decoding: Decoding) -> flo
     """
     matcher, heads, data = exact_matcher(bundle), trainer.heads, trainer.data
     matcher.decoding = decoding
-    texts = [text for line in data.sample.texts for text in line]
+    sample = data.val.subset(range(min(_SAMPLE, len(data.val))))
+    texts = [text for line in sample.texts for text in line]
     with torch.inference_mode():
         ours = [
-            heads.embed_images(data.val_images[: len(data.sample)]).cpu().numpy(),
+            heads.embed_images(data.val_images[: len(sample)]).cpu().numpy(),
             heads.embed_texts(data.val_texts[: len(texts)]).cpu().numpy(),
         ]
-    theirs = [matcher.embed_images(data.sample.images), matcher.embed_texts(texts)]
+    theirs = [matcher.embed_images(sample.images), matcher.embed_texts(texts)]
     return greatest_gap(bundle, ours, theirs)

@@ -25,7 +25,7 @@ from crosslens.certificate import Certificate
 from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.train.card import write_card
-from crosslens.train.certificate import certify_export
+from crosslens.train.certificate import TrainedModel, certify_export
 from crosslens.train.distill import Distillation, read_teacher
 from crosslens.train.efficientnet import start_from_classes
 from crosslens.train.export import About, Storage, check_export, check_place, export_bundle
@@ -174,7 +174,7 @@ def finish(
         calibration = np.concatenate(list(prepared(started, ranges, 32))) if storage.int8 else None
         bundle = export_bundle(started, about, draft, storage, calibration)
     on_step("certifying the bundle")
-    certificate = certify_export(started, bundle, trainer.val, storage)
+    certificate = certify_export(TrainedModel(started, bundle.spec), bundle, trainer.val, storage)
     write_card(draft, run.recipe, step, validation, (len(trainer.train), len(trainer.val)))
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
