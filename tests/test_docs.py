@@ -36,11 +36,11 @@ def there(paint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     pictures = [paint(f"Pictures/{colour}.png", colour) for colour in ("red", "blue", "green")]
     paint("Scans/yellow.png")
     folder = pictures[0].parents[1]
-    captions = ("a red wall", "the blue sea", "a green lawn")
+    captions = ("a red wall", "the deep blue sea", "a green lawn")
     rows = [f"{path.relative_to(folder)},{text}" for path, text in zip(pictures, captions, strict=True)]
     (folder / "captions.csv").write_text("\n".join(["picture,caption", *rows]) + "\n")
     (folder / "labels.txt").write_text("red\nblue\ngreen\n")
-    (folder / "queries.txt").write_text("a red wall\nthe blue sea\n")
+    (folder / "queries.txt").write_text("a red wall\nthe deep blue sea\n")
     monkeypatch.chdir(folder)
     return folder
 
@@ -135,6 +135,6 @@ def test_the_match_probability_is_as_good_as_docs_python_says(starter: Matcher, 
     right = (np.mean(matching >= 0.5) + np.mean(strange < 0.5)) / 2
     assert right == pytest.approx(0.93, abs=0.01)
     high = [np.sum((some >= 0.8) & (some < 0.9)) for some in (matching, strange)]
-    assert high[0] / sum(high) == pytest.approx(0.83, abs=0.02)
-    assert np.mean(p >= 0.5) == pytest.approx(0.096, abs=0.01)
-    assert np.sum(matching >= 0.5) / np.sum(p >= 0.5) == pytest.approx(1 / 101, abs=0.0005)
+    assert high[0] / sum(high) == pytest.approx(0.86, abs=0.02)
+    assert np.mean(p >= 0.5) == pytest.approx(0.082, abs=0.01)
+    assert np.sum(matching >= 0.5) / np.sum(p >= 0.5) == pytest.approx(1 / 86, abs=0.0008)

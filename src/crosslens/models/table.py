@@ -144,7 +144,7 @@ TABLE = (
         name=STARTER, family="starter", repo=None, revision=None, layout=(), parameters=(31.1, 8.3, 22.8),
         dimension=256, image_size=192, context=32, languages="English",
         licence="non-commercial research and education", scores=None,
-        notes="Everyday things. Flickr8k test, text → image: R@1 24.4, R@10 66.5 (card).",
+        notes="Everyday things. Flickr8k test, text → image: R@1 24.9, R@10 67.2 (card).",
     ),
     _openai("clip-vit-base-patch32", "c237dc49a33fc61debc9276459120b7eac67e7ef", _B32, 512, 224,
             (63.32, 30.44, 50.12, 58.78, 78.9), _BY_BOT),
