@@ -17,7 +17,7 @@ from crosslens.errors import TextTruncatedWarning
 # Texts, measured on AVX-512: 1.3e-7, of which 0.5e-7 is the rounding of the file.
 CLOSE = 1e-6
 # Pictures, as cosine: their tower computes in int8, and each runtime rounds in its own way. Measured: 0.9988
-# where products of int8 are added up in 32 bits (VNNI), 0.984 where in 16 (AVX2), which finds as many pictures.
+# where products of int8 are added up in 32 bits (VNNI), 0.984 where in 16 (AVX2); either finds as many.
 _FACTS = Path("/proc/cpuinfo")
 SAME_WAY = 0.997 if _FACTS.is_file() and "vnni" in _FACTS.read_text() else 0.97
 
