@@ -11,7 +11,7 @@ from PIL import Image
 
 from crosslens import CrosslensError, ImageError, InputError, Library, Matcher
 from crosslens.errors import LibraryBusyError, LibraryModelError, TextError
-from crosslens.store.lock import writer_lock
+from crosslens.store.locks import writer_lock
 
 Paint = Callable[..., Path]
 

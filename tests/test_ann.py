@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crosslens import searching
-from crosslens.search import ann, tuning
+from crosslens.library import vector_search
+from crosslens.library.vector_search import Searching
+from crosslens.search import ann, recall_tuning
 from crosslens.search.ann import Approximate
 from crosslens.search.backend import rows_of
 from crosslens.search.exact import Exact
-from crosslens.searching import Searching
-from crosslens.store import vectors
-from crosslens.store.annfiles import CodesPlace, row_digests
+from crosslens.store import vector_matrix
+from crosslens.store.ann_files import CodesPlace, row_digests
 from crosslens.store.records import ModelRecord
-from crosslens.store.vectors import Matrix
+from crosslens.store.vector_matrix import Matrix
 from vectorsets import approximate, exact, float16, index_of, small, unit
 
 ROWS, WIDTH = 3_000, 64
@@ -55,9 +55,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A library's folder, where approximate search is for small libraries too."""
     with (
         small(cells=64),
-        mock.patch.object(searching, "LEAST_ROWS", 1_000),
+        mock.patch.object(vector_search, "LEAST_ROWS", 1_000),
         mock.patch.object(ann, "LEAST_ROWS", 1_000),
-        mock.patch.object(tuning, "_ASKED_RECALL", 0.9),
+        mock.patch.object(recall_tuning, "_ASKED_RECALL", 0.9),
     ):
         yield tmp_path
 
@@ -68,8 +68,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("codes")
     with (
         small(64),
-        mock.patch.object(searching, "LEAST_ROWS", 1),
-        mock.patch.object(tuning, "_ASKED_RECALL", 0.9),
+        mock.patch.object(vector_search, "LEAST_ROWS", 1),
+        mock.patch.object(recall_tuning, "_ASKED_RECALL", 0.9),
     ):
         make(path, matrix_of(ALL[:ROWS]))
     return path
@@ -87,9 +87,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was done to make codes, in order."""
     seen: list[str] = []
     for name in ("build", "extend"):
-        made = getattr(searching, name)
+        made = getattr(vector_search, name)
         monkeypatch.setattr(
-            searching, name, lambda *a, name=name, made=made: (seen.append(name), made(*a))[1]
+            vector_search, name, lambda *a, name=name, made=made: (seen.append(name), made(*a))[1]
         )
     return seen
 
@@ -183,14 +183,14 @@ def test_the_measured_recall_is_the_recall() -> None:
 def test_more_is_looked_at_until_recall_is_enough_and_else_nothing_is_used() -> None:
     with small(0):
         for asked, wanted in ((0.0, 1), (0.999, None)):
-            with mock.patch.object(tuning, "_ASKED_RECALL", asked):
+            with mock.patch.object(recall_tuning, "_ASKED_RECALL", asked):
                 made = ann.build(exact(ALL[:ROWS], np.arange(ROWS)), probes())
             assert (made and made.facts.setting.probes + 1) == wanted
 
 
 def test_settings_go_from_fast_to_slow_and_stay_below_exact_search() -> None:
     for cells, rows in ((0, 60_000), (1024, 250_000), (2048, 1_000_000), (4096, 3_000_000)):
-        tried = list(tuning.settings(cells, rows))
+        tried = list(recall_tuning.settings(cells, rows))
         order = [(-setting.missed, setting.candidates) for setting in tried]
         assert order == sorted(order)
         assert all(setting.probes <= cells // 8 and setting.candidates <= rows // 20 for setting in tried)
@@ -254,7 +254,7 @@ def test_texts_near_to_no_picture_are_not_searched_exactly_for_that() -> None:
     rows[:, :shared] += 0.05 * rng.standard_normal((count, shared))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     texts = np.concatenate([0.2 * rows[::50, :shared], 0.98 * unit(400, WIDTH - shared, seed=4)], axis=1)
-    with small(256), mock.patch.object(tuning, "_ASKED_RECALL", 0.98):
+    with small(256), mock.patch.object(recall_tuning, "_ASKED_RECALL", 0.98):
         made = ann.build(exact(rows, np.arange(count)), texts[::2])
     assert made is not None
     with mock.patch.object(ann, "search_exact", side_effect=ann.search_exact) as looked_at_all:
@@ -265,7 +265,7 @@ def test_texts_near_to_no_picture_are_not_searched_exactly_for_that() -> None:
 
 def test_an_index_that_grew_finds_old_and_new_and_the_old_one_stays_as_it_was() -> None:
     old = approximate(ALL[:ROWS], np.arange(ROWS), 64)
-    with small(64), mock.patch.object(tuning, "_ASKED_RECALL", 0.9):
+    with small(64), mock.patch.object(recall_tuning, "_ASKED_RECALL", 0.9):
         new = ann.extend(old.codes, exact(ALL[: ROWS + 500], np.arange(ROWS + 500)), probes())
         assert new is not None
         assert (old.codes.ntotal, new.codes.ntotal) == (ROWS, ROWS + 500)
@@ -368,7 +368,7 @@ def test_a_digest_is_that_of_item_and_vector() -> None:
 
 def test_a_new_matrix_leaves_the_older_codes_which_the_new_ones_are_made_from(filled: Path) -> None:
     matrix, grown = matrix_of(ALL[:ROWS]), matrix_of(ALL[: ROWS + 100], generation=2)
-    vectors._save(vectors.folder_of(filled, grown.stamp, MODEL, "image"), grown, MODEL)
+    vector_matrix._save(vector_matrix.folder_of(filled, grown.stamp, MODEL, "image"), grown, MODEL)
     assert place(filled, matrix).exists()
     make(filled, grown)
     assert not place(filled, matrix).exists()
@@ -400,14 +400,14 @@ def test_while_codes_are_made_searches_are_exact_and_do_not_wait(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix, go, begun = matrix_of(ALL[:ROWS]), threading.Event(), threading.Event()
-    build = searching.build
+    build = vector_search.build
 
     def slow(*arguments: object) -> Approximate | None:
         begun.set()
         assert go.wait(20)
         return build(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(searching, "build", slow)
+    monkeypatch.setattr(vector_search, "build", slow)
     one = Searching(folder)
     thread = threading.Thread(target=one.build, args=(matrix, MODEL, "image", probes))
     thread.start()

@@ -16,7 +16,7 @@ from crosslens.automm import MultiModalPredictor
 from crosslens.automm.fitting import Labelled, Plan, column_kinds, labelled, split_off
 from crosslens.automm.hyperparameters import Hyperparameters, read_hyperparameters
 from crosslens.errors import CrosslensWarning, ImageError, InputError, MissingExtraError, TextError
-from crosslens.train.pairs import Pairs
+from crosslens.train.pair_dataset import Pairs
 
 FAKE = {"model.clip.checkpoint_name": "fake"}
 

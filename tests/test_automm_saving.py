@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from bundles import write_bundle
-from crosslens import places
+from crosslens import app_folders
 from crosslens.automm import MultiModalPredictor, saving
-from crosslens.certificate import Certificate, Run, find_certificate, machine, save_certificate
 from crosslens.errors import BundleError, CrosslensWarning, InputError
 from crosslens.models.bundle import load_bundle
 from crosslens.models.catalogue import find_bundle
+from crosslens.models.certificate import Certificate, Run, find_certificate, machine, save_certificate
 from crosslens.models.spec import MatchSpec
 
 FAKE = {"model.clip.checkpoint_name": "fake"}
@@ -201,7 +201,7 @@ def test_a_calibration_of_the_users_comes_along(bundle: Path, tmp_path: Path, pi
     labels[order[-1]] = 1
     saved.matcher.calibrate([(path, text) for text in TEXTS], labels)
     saved.save(tmp_path / "saved")
-    places.calibration(saved.matcher.spec.identity).unlink()  # another user, or another machine
+    app_folders.calibration(saved.matcher.spec.identity).unlink()  # another user, or another machine
     assert MultiModalPredictor.load(tmp_path / "saved").matcher.own_match == saved.matcher.own_match
 
 

@@ -18,8 +18,8 @@ from crosslens import BundleError, Matcher, UnknownModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import CATALOGUE, find_bundle
 from crosslens.models.spec import MatchSpec, RelevanceSpec
-from crosslens.towers.fake import FakeModel
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.fake_model import FakeModel
+from crosslens.towers.openvino_runtime import OpenVinoModel
 
 STARTER = CATALOGUE["starter"].folder
 ABSENT = object()

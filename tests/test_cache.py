@@ -11,8 +11,8 @@ import pytest
 
 from crosslens import Matcher
 from crosslens.models.catalogue import find_bundle
-from crosslens.towers.cache import load_compiled, save_compiled
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.compiled_cache import load_compiled, save_compiled
+from crosslens.towers.openvino_runtime import OpenVinoModel
 
 
 def truncated(data: bytes) -> bytes:

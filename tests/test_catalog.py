@@ -20,11 +20,11 @@ from crosslens.errors import (
     LibraryReadOnlyError,
 )
 from crosslens.store import connection, schema
-from crosslens.store import scan as scan_module
-from crosslens.store.catalog import Catalog
-from crosslens.store.paths import from_sql, is_below, to_sql
+from crosslens.store import disk_scan as scan_module
+from crosslens.store.database import Catalog
+from crosslens.store.disk_scan import Scan
+from crosslens.store.path_encoding import from_sql, is_below, to_sql
 from crosslens.store.records import Entry, ModelRecord, Root
-from crosslens.store.scan import Scan
 from crosslens.store.schema import APPLICATION_ID, DATABASE, VERSION, explained, open_database
 from crosslens.types import Item
 

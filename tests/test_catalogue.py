@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from crosslens import Matcher, places
+from crosslens import Matcher, app_folders
 from crosslens.automm import PRESETS
 from crosslens.errors import UnknownModelError
-from crosslens.models.captions import ENGLISH, OTHERS, captions
 from crosslens.models.catalogue import CATALOGUE, entry_of, files_of, find_bundle, local_name, own_name
-from crosslens.models.entry import SOURCES, Entry
-from crosslens.models.table import ARCHITECTURES, TABLE
+from crosslens.models.catalogue_entry import SOURCES, Entry
+from crosslens.models.known_models import ARCHITECTURES, TABLE
+from crosslens.models.probe_texts import ENGLISH, OTHERS, captions
 
 ENTRIES = [pytest.param(entry, id=entry.name) for entry in TABLE]
 STARTER = CATALOGUE["starter"].folder
@@ -27,7 +27,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def put(name: str) -> Path:
     """A bundle where pulled models are."""
-    return shutil.copytree(STARTER, places.models() / name)
+    return shutil.copytree(STARTER, app_folders.models() / name)
 
 
 # ---------------------------------------------------------------- facts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosslens.search import cells
-from crosslens.search.cells import centroids
+from crosslens.search import ivf
+from crosslens.search.ivf import centroids
 
 
 def clustered(seed: int, clusters: int, each: int, lean: float) -> np.ndarray:
@@ -32,9 +32,9 @@ def test_no_cell_is_much_larger_than_the_others(seed: int, monkeypatch: pytest.M
     assert found.shape == (128, 64)
     assert found.dtype == np.float32
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-    assert largest(rows, found) <= cells._LARGE
-    monkeypatch.setattr(cells, "_MOST_SPLITS", 0)
-    assert largest(rows, centroids(rows, 128)) > cells._LARGE, "k-means alone would do"
+    assert largest(rows, found) <= ivf._LARGE
+    monkeypatch.setattr(ivf, "_MOST_SPLITS", 0)
+    assert largest(rows, centroids(rows, 128)) > ivf._LARGE, "k-means alone would do"
 
 
 def test_rows_that_are_all_the_same_end_in_some_cells() -> None:

@@ -11,13 +11,13 @@ from PIL import Image
 
 from bundles import write_bundle
 from crosslens import InputError
-from crosslens.certificate import BARS, Certificate, certificate_file, find_certificate
-from crosslens.certify import Sample, check_model
+from crosslens.acquire.certify import Sample, check_model
+from crosslens.acquire.quantize import quantise
 from crosslens.errors import MissingExtraError, ModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle
-from crosslens.quantise import quantise
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.models.certificate import BARS, Certificate, certificate_file, find_certificate
+from crosslens.towers.openvino_runtime import OpenVinoModel
 
 TEXTS = [
     f"{first} {second}" for first in ("a red", "blue", "green a") for second in ("dog", "cat", "beach", "a")
@@ -121,7 +121,7 @@ def test_an_int8_tower_below_its_bar_is_not_kept_unless_forced(
 ) -> None:
     # A stand-in for NNCF: the graph as it was. tests/reference has the real one.
     monkeypatch.setattr(
-        "crosslens.quantise._quantised", lambda bundle, _: OpenVinoModel(bundle, "f32").image_graph()
+        "crosslens.acquire.quantize._quantised", lambda bundle, _: OpenVinoModel(bundle, "f32").image_graph()
     )
     monkeypatch.setitem(BARS, "int8", 1.1)
     with pytest.raises(ModelError, match=r"'tiny-clip' was made and falls short: mean cosine .*--force"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens.clean import _SOUND, CLEANERS
+from crosslens.texts.normalization import _SOUND, CLEANERS
 
 
 @pytest.mark.parametrize(

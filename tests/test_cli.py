@@ -22,7 +22,7 @@ from PIL import Image
 
 import crosslens
 from crosslens.cli import main
-from crosslens.cli.progress import ProgressLines
+from crosslens.cli.output.progress_bar import ProgressLines
 from crosslens.types import Progress
 
 Run = Callable[..., "Done"]
@@ -43,7 +43,7 @@ class Done:
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process."""
     # capsys replaces the streams by ones that cannot be reconfigured.
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
     def call(*arguments: str | Path) -> Done:
@@ -202,7 +202,7 @@ def test_doctor_shows_versions_licences_places_and_a_passing_self_test(run: Run)
 
 
 def test_doctor_fails_when_a_self_test_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crosslens.doctor._GOLDEN", (1.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("crosslens.diagnose.doctor._GOLDEN", (1.0, 0.0, 0.0, 0.0))
     done = run("doctor")
     assert done.status == 1
     assert "FAILED" in done.out
@@ -553,7 +553,7 @@ def test_a_progress_line_tells_rate_time_left_and_failures(capsys: pytest.Captur
 def test_bench_prints_figures_and_draws_them(
     run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.bench._SECONDS", 0.01)
+    monkeypatch.setattr("crosslens.diagnose.benchmark._SECONDS", 0.01)
     (pictures / "bad.png").touch()
     done = run("bench", pictures, "--png", tmp_path / "chart.png")
     assert done.status == 0

@@ -21,12 +21,12 @@ from tokenizers import Tokenizer
 import foreign
 from bundles import GRAPHS, write_graph_and_network
 from crosslens import BundleError, Matcher, ModelError
+from crosslens.acquire.convert import write
+from crosslens.acquire.convert.convert import convert
+from crosslens.acquire.convert.sentencepiece import unigram
 from crosslens.errors import ConversionError, InputError, MissingExtraError
 from crosslens.models.bundle import load_bundle
 from crosslens.models.catalogue import find_bundle
-from crosslens.models.convert import write
-from crosslens.models.convert.convert import convert
-from crosslens.models.convert.sentencepiece import unigram
 from crosslens.models.spec import Networks, NetworkSpec
 
 STARTER = find_bundle("starter").folder
@@ -351,7 +351,7 @@ def test_openclip_without_its_tokeniser_says_which_files_to_put_there(
 ) -> None:
     source = foreign.write_openclip(tmp_path / "source")
     (source / "vocab.json").unlink()
-    monkeypatch.setattr("crosslens.models.convert.tokenizers.find_spec", lambda _: None)
+    monkeypatch.setattr("crosslens.acquire.convert.tokenizers.find_spec", lambda _: None)
     with pytest.raises(ConversionError) as caught:
         convert(source, tmp_path / "out")
     for word in ("vocab.json", "merges.txt", "openai/clip-vit-base-patch32", "bpe_simple_vocab_16e6.txt.gz"):

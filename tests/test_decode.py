@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosslens.decode import Decoded, Limits, decode, read_bytes
 from crosslens.errors import ImageError, ImageNotFoundError, ImageTooLargeError, UnreadableImageError
-from crosslens.read import IMAGE_SUFFIXES
+from crosslens.images.decode import Decoded, Limits, decode, read_bytes
+from crosslens.images.folder_walk import IMAGE_SUFFIXES
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 ORIENTATION = 0x0112

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from crosslens import Matcher
-from crosslens.cli.parse import app, main
+from crosslens.cli.app import app, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -55,7 +55,7 @@ def test_every_python_example_runs(page: Path, code: str) -> None:
 def command_line(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A library of its own, streams that pytest may replace, and signals as they were."""
     monkeypatch.setenv("CROSSLENS_LIBRARY", str(tmp_path / "library"))
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, terminate)

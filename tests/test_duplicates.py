@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from crosslens import InputError, Library, Matcher, duplicates
-from crosslens.cli.parse import main
-from crosslens.duplicates import Cluster, find_duplicates
-from crosslens.likeness import sharpnesses
-from crosslens.plans import write_plan
-from crosslens.search import pairs
-from crosslens.search.pairs import near_pairs
+from crosslens import InputError, Library, Matcher
+from crosslens.cli.app import main
+from crosslens.maintenance import duplicate_finder
+from crosslens.maintenance.duplicate_finder import Cluster, find_duplicates
+from crosslens.maintenance.duplicate_report import write_plan
+from crosslens.maintenance.perceptual_hash import sharpnesses
+from crosslens.search import near_duplicate_join
+from crosslens.search.near_duplicate_join import near_pairs
 
 
 def photograph(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
@@ -110,7 +111,7 @@ def test_progress_is_told(library: Library) -> None:
 def test_the_command_prints_a_plan_and_deletes_nothing(
     library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     before = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert main(["duplicates", "-L", str(tmp_path / "library")]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -235,8 +236,8 @@ def test_pictures_of_one_time_are_held_against_the_next_ones_only(
         take(tmp_path / "many" / f"{number:02}.png", Image.new("RGB", (8, 8), colour), "00:00:00")
     with Library.open(tmp_path / "fakes", fake) as library:
         for following, sizes in ((2, []), (3, [10, 10, 10])):
-            monkeypatch.setattr(duplicates, "_NEXT", following)
-            monkeypatch.setattr(duplicates, "_REENCODED_COSINE", 2.0)
+            monkeypatch.setattr(duplicate_finder, "_NEXT", following)
+            monkeypatch.setattr(duplicate_finder, "_REENCODED_COSINE", 2.0)
             library.index(tmp_path / "many")
             assert [len(cluster.items) for cluster in find_duplicates(library, burst=0)] == sizes
 
@@ -274,7 +275,7 @@ def index_of(vectors: np.ndarray) -> faiss.IndexScalarQuantizer:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 30])
 def test_every_pair_is_found_once_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(pairs, "_BLOCK", 8)
+    monkeypatch.setattr(near_duplicate_join, "_BLOCK", 8)
     vectors = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     parts = list(near_pairs(index_of(vectors) if count else faiss.IndexFlatIP(4), 0.5))
@@ -286,12 +287,12 @@ def test_every_pair_is_found_once_whatever_the_blocks(monkeypatch: pytest.Monkey
 
 
 def test_of_many_that_are_near_the_nearest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "_KEPT", 3)
+    monkeypatch.setattr(near_duplicate_join, "_KEPT", 3)
     angles = np.linspace(0, 1, 20)
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     for block in (4096, 8):
-        monkeypatch.setattr(pairs, "_BLOCK", block)
-        found = pairs.Pairs.all_of([part for _, part in near_pairs(index_of(vectors), 0.1)])
+        monkeypatch.setattr(near_duplicate_join, "_BLOCK", block)
+        found = near_duplicate_join.Pairs.all_of([part for _, part in near_pairs(index_of(vectors), 0.1)])
         for row in (0, 6, 18):
             assert sorted(found.other[found.one == row]) == [row + 1, row + 2, row + 3][: 19 - row]
 
@@ -302,7 +303,7 @@ def test_of_many_that_are_near_the_nearest_are_kept(monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def run(library: Library, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The command, with the library of three pictures."""
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate = signal.getsignal(signal.SIGTERM)
     yield lambda *words: main(["duplicates", "-L", str(library.folder), *map(str, words)])
     signal.signal(signal.SIGTERM, terminate)
@@ -344,7 +345,7 @@ def test_a_file_that_is_there_is_left_as_it_is_and_nothing_is_compared(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.tidy.find_duplicates", None)
+    monkeypatch.setattr("crosslens.cli.commands.duplicates.find_duplicates", None)
     (tmp_path / "plan.txt").write_text("mine")
     assert run("--plan", tmp_path / "plan.txt") == 1
     assert "is there already, and is left as it is" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crosslens.errors import InputError
-from crosslens.evaluate import Labels, Table, judgements, pair_metrics, ranking_metrics
+from crosslens.evaluation.metrics import Labels, Table, judgements, pair_metrics, ranking_metrics
 
 RANKINGS = {"q1": ["a", "b", "c"], "q2": ["c", "a", "b"]}
 QRELS = [("q1", "a", 1), ("q1", "c", 1), ("q2", "a", 1)]

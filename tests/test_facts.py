@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from crosslens import Library, Matcher
-from crosslens.facts import facts_of
+from crosslens.images.exif import facts_of
 from crosslens.store.schema import DATABASE
 from crosslens.types import Facts
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosslens import Library, Matcher, Progress, indexing
+from crosslens import Library, Matcher, Progress
 from crosslens.errors import (
     LibraryBusyError,
     LibraryDamagedError,
@@ -28,9 +28,10 @@ from crosslens.errors import (
     LibraryNotFoundError,
     LibraryVersionError,
 )
+from crosslens.library import indexing
 from crosslens.store import schema
 from crosslens.store.schema import DATABASE, VERSION
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 
 MANY = 400
 

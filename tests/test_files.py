@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from crosslens import Matcher, places
+from crosslens import Matcher, app_folders
+from crosslens.acquire import hub_download as hub_module
+from crosslens.acquire.installed_models import Origin, pull, pulled, remove
 from crosslens.errors import ConversionError, DownloadError, MissingExtraError, ModelError, UnknownModelError
-from crosslens.models import hub as hub_module
 from crosslens.models.bundle import load_bundle
 from crosslens.models.catalogue import CATALOGUE, find_bundle
-from crosslens.models.files import Origin, pull, pulled, remove
 from fakehub import FakeHub, tiny_clip
 
 NAME = "clip-vit-base-patch32"
@@ -74,13 +74,13 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (out / "config.json").write_text(json.dumps(config | {"source": {"format": "copied"}}))
         return load_bundle(out)
 
-    monkeypatch.setattr("crosslens.models.convert.convert.convert", convert)
+    monkeypatch.setattr("crosslens.acquire.convert.convert.convert", convert)
     return calls
 
 
 def left() -> list[str]:
     """What lies where models are kept, but for locks."""
-    folder = places.models()
+    folder = app_folders.models()
     return sorted(p.name for p in folder.iterdir() if p.suffix != ".lock") if folder.is_dir() else []
 
 
@@ -90,7 +90,7 @@ def left() -> list[str]:
 def test_a_model_is_pulled_at_the_pinned_commit_and_used_by_name(hub: FakeHub, tmp_path: Path) -> None:
     told: dict[str, tuple[int, int | None]] = {}
     bundle = pull(NAME, lambda file, done, total: told.update({file: (done, total)}))
-    assert bundle.folder == places.models() / NAME
+    assert bundle.folder == app_folders.models() / NAME
     config = json.loads((bundle.folder / "config.json").read_text())
     assert config["name"] == NAME
     assert config["source"] == {"format": "hugging", "repo": REPO, "revision": COMMIT}
@@ -178,7 +178,7 @@ def test_a_text_tower_brings_the_model_it_fits(hub: FakeHub, copied: list[dict[s
 def test_a_model_outside_the_catalogue_is_pulled_by_its_repository(hub: FakeHub, clip: Path) -> None:
     hub.add("someone/My-CLIP", OTHER, clip)
     bundle = pull("someone/My-CLIP")
-    assert bundle.folder == places.models() / "someone--my-clip"
+    assert bundle.folder == app_folders.models() / "someone--my-clip"
     assert find_bundle("someone/My-CLIP") == find_bundle("someone--my-clip") == bundle
     assert Matcher("someone/My-CLIP").reference == "someone--my-clip"
 
@@ -401,7 +401,7 @@ def test_a_full_disk_while_converting(hub: FakeHub, monkeypatch: pytest.MonkeyPa
         (out / "half").write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("crosslens.models.convert.convert.convert", full)
+    monkeypatch.setattr("crosslens.acquire.convert.convert.convert", full)
     with pytest.raises(DownloadError, match=f"no space is left for {NAME}"):
         pull(NAME)
     assert left() == []
@@ -423,7 +423,7 @@ def test_an_interrupted_pull_leaves_nothing_but_the_download(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("crosslens.models.convert.convert.convert", interrupt)
+        patch.setattr("crosslens.acquire.convert.convert.convert", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pull(NAME)
     assert left() == []
@@ -433,7 +433,7 @@ def test_an_interrupted_pull_leaves_nothing_but_the_download(
 
 
 def test_what_a_killed_pull_left_is_cleaned_up(clip: Path) -> None:
-    litter = places.models() / f".{NAME}.work-x"
+    litter = app_folders.models() / f".{NAME}.work-x"
     litter.mkdir(parents=True)
     assert pulled() == []
     pull(NAME, origin=Origin(folder=clip))
@@ -443,9 +443,9 @@ def test_what_a_killed_pull_left_is_cleaned_up(clip: Path) -> None:
 def test_two_do_not_pull_the_same_model_at_once(clip: Path) -> None:
     from filelock import FileLock
 
-    places.models().mkdir(parents=True)
+    app_folders.models().mkdir(parents=True)
     with (
-        FileLock(places.models() / f".{NAME}.lock"),
+        FileLock(app_folders.models() / f".{NAME}.lock"),
         pytest.raises(ModelError, match="another process is pulling"),
     ):
         pull(NAME, origin=Origin(folder=clip))
@@ -488,8 +488,8 @@ def test_removing_takes_downloads_along_when_asked(hub: FakeHub, tmp_path: Path)
 
 def test_what_was_made_of_a_model_goes_with_it_unless_another_has_its_pictures(clip: Path) -> None:
     bundle = pull(NAME, origin=Origin(folder=clip))
-    twin = shutil.copytree(bundle.folder, places.models() / "twin")
-    made = places.quantised(bundle.spec.identity)
+    twin = shutil.copytree(bundle.folder, app_folders.models() / "twin")
+    made = app_folders.quantised(bundle.spec.identity)
     made.parent.mkdir(parents=True)
     made.write_bytes(b"int8")
     remove("twin")

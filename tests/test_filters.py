@@ -19,18 +19,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crosslens import Library, Matcher
-from crosslens.cli.parse import main
-from crosslens.conditions import Amount, Camera, Condition, Date, Day, Extension, Glob, Has, Near, Tag
+from crosslens.cli.app import main
 from crosslens.errors import ImageNotFoundError, QueryError, TextError
-from crosslens.querying import Asked, Page, find, read, search
-from crosslens.store.catalog import Catalog
-from crosslens.store.filters import Order, fitting, sort_keys, vector_of
+from crosslens.library.query_search import Asked, Page, find, read, search
+from crosslens.maintenance.integrity_check import verify
+from crosslens.search.filter_conditions import (
+    Amount,
+    Camera,
+    Condition,
+    Date,
+    Day,
+    Extension,
+    Glob,
+    Has,
+    Near,
+    Tag,
+)
+from crosslens.store.database import Catalog
+from crosslens.store.filter_sql import Order, fitting, sort_keys, vector_of
+from crosslens.store.fulltext import matching
 from crosslens.store.records import Entry, ModelRecord
 from crosslens.store.schema import DATABASE, VERSION, open_database
-from crosslens.store.words import matching
-from crosslens.towers.fake import FAKE_SPEC
+from crosslens.towers.fake_model import FAKE_SPEC
 from crosslens.types import Facts, Item
-from crosslens.verify import verify
 
 GOLDEN = Path(__file__).parent / "golden"
 EAST = np.array([1, 0, 0, 0], np.float32)
@@ -433,7 +444,7 @@ def test_a_library_of_version_1_is_brought_up_to_date(old: Path) -> None:
 
 @pytest.fixture
 def command_line(library: Library, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     opened = Library.open
     monkeypatch.setattr(Library, "open", lambda folder, *_, **__: opened(folder, library.matcher))

@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from crosslens.decode import Limits, decode
 from crosslens.errors import ImageNotFoundError, ImageTooLargeError, UnreadableImageError
-from crosslens.matcher import Matcher
+from crosslens.images.decode import Limits, decode
+from crosslens.matching.matcher import Matcher
 
 Pixels = NDArray[np.int64]
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from crosslens import Library, Matcher
-from crosslens.tagging import tag
-from crosslens.transfer import export_vectors
+from crosslens.maintenance.import_export import export_vectors
+from crosslens.maintenance.tagging import tag
 
 # Kilobytes that are free when a command begins, so that the disk is full at one stage after another.
 _COMMANDS: tuple[str, ...] = ("index", "tag", "import", "compact", "backup", "prepare")
@@ -31,10 +31,10 @@ from crosslens import Library, searching, tagging
 from crosslens.errors import CrosslensError, LibraryFullError
 from crosslens.search import ann, tuning
 from crosslens.store.schema import DATABASE
-from crosslens.tagging import read_facts, tag, untag
-from crosslens.transfer import import_vectors
-from crosslens.upkeep import backup, compact
-from crosslens.verify import verify
+from crosslens.maintenance.tagging import read_facts, tag, untag
+from crosslens.maintenance.import_export import import_vectors
+from crosslens.maintenance.backup_and_compact import backup, compact
+from crosslens.maintenance.integrity_check import verify
 
 disk, original, source = map(Path, sys.argv[1:4])
 commands, stages = sys.argv[4].split(), [int(left) for left in sys.argv[5].split()]

@@ -15,9 +15,9 @@ from openvino import opset13 as op
 from bundles import CONTEXT, DIMENSION, PAD, SIZE, image_vectors, text_vectors, tokenizer, write_bundle
 from crosslens import BundleError, Matcher
 from crosslens.models.bundle import load_bundle
-from crosslens.towers.graph import OpenVinoOps, image_graph
-from crosslens.towers.network import text_tower
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.openvino_graph import OpenVinoOps, image_graph
+from crosslens.towers.openvino_runtime import OpenVinoModel
+from crosslens.towers.transformer import text_tower
 
 
 class WithMask(OpenVinoOps):

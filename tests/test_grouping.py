@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from crosslens import Library, Matcher
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import LibraryModelError, QueryError
-from crosslens.grouping import Grouping, find_groups
-from crosslens.querying import Asked, Page, find, read, search
+from crosslens.library.grouping import Grouping, find_groups
+from crosslens.library.query_search import Asked, Page, find, read, search
 from remote import Connected
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan")

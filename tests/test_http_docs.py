@@ -13,7 +13,7 @@ import pytest
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from crosslens.serve import problems
+from crosslens.serve import error_responses
 from shelves import ask, ended, index, png, served, zipped
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_every_endpoint_is_named(client: TestClient) -> None:
 
 def test_every_code_is_named() -> None:
     source = ROOT / "src" / "crosslens" / "serve"
-    codes = {code for _, _, code, _ in problems._KNOWN}
+    codes = {code for _, _, code, _ in error_responses._KNOWN}
     for path in source.rglob("*.py"):
         codes |= set(re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', path.read_text()))
     assert len(codes) > 25

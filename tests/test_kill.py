@@ -20,12 +20,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosslens import Library, Limits, Matcher, indexing
+from crosslens import Library, Limits, Matcher
 from crosslens.errors import LibraryBusyError
-from crosslens.store.lock import writer_lock
+from crosslens.library import indexing
+from crosslens.maintenance.backup_and_compact import verify_deep
+from crosslens.maintenance.integrity_check import verify
+from crosslens.store.locks import writer_lock
 from crosslens.store.schema import DATABASE
-from crosslens.upkeep import verify_deep
-from crosslens.verify import verify
 from killing import Nursery, Trial, reading, unless_locked
 
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "20"))

@@ -22,12 +22,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from crosslens import Library
 from crosslens.errors import QueryError
-from crosslens.querying import search
-from crosslens.store.paths import text_hash
+from crosslens.library.query_search import search
+from crosslens.maintenance.backup_and_compact import backup
+from crosslens.maintenance.import_export import export_vectors
+from crosslens.maintenance.integrity_check import verify
+from crosslens.store.path_encoding import text_hash
 from crosslens.store.schema import DATABASE, VERSION
-from crosslens.transfer import export_vectors
-from crosslens.upkeep import backup
-from crosslens.verify import verify
 from killing import Nursery, reading, unless_locked
 
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "2"))
@@ -35,12 +35,12 @@ GOLDEN = Path(__file__).parent / "golden"
 PICTURES, TEXTS = 200, 2300
 _PATCHES = {
     # Approximate search for few items, found good enough whatever its recall.
-    "crosslens.searching.LEAST_ROWS": 1000,
+    "crosslens.library.vector_search.LEAST_ROWS": 1000,
     "crosslens.search.ann.LEAST_ROWS": 1000,
     "crosslens.search.ann.FEW_ROWS": 100,
-    "crosslens.search.tuning._ASKED_RECALL": 0.0,
+    "crosslens.search.recall_tuning._ASKED_RECALL": 0.0,
     # More commits to be killed between.
-    "crosslens.tagging._COMMIT_EVERY": 32,
+    "crosslens.maintenance.tagging._COMMIT_EVERY": 32,
 }
 
 Dump = dict[str, list[Any]]

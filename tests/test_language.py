@@ -12,10 +12,21 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crosslens.conditions import Amount, Camera, Date, Day, Extension, Glob, Has, Kind, Near, Relevant
 from crosslens.errors import QueryError, QuerySyntaxError
-from crosslens.search.language import Filter, Phrase, Picture, Query, parse
-from crosslens.search.query import WITHOUT_WEIGHT
+from crosslens.search.filter_conditions import (
+    Amount,
+    Camera,
+    Date,
+    Day,
+    Extension,
+    Glob,
+    Has,
+    Kind,
+    Near,
+    Relevant,
+)
+from crosslens.search.query_language import Filter, Phrase, Picture, Query, parse
+from crosslens.search.query_mixing import WITHOUT_WEIGHT
 
 PAGE = Path(__file__).parents[1] / "docs" / "query.md"
 
@@ -360,7 +371,7 @@ def test_any_text_is_read_or_refused_where_it_goes_wrong(text: str) -> None:
 
 def test_every_filter_is_on_the_page_and_its_examples_are_read() -> None:
     page = PAGE.read_text()
-    from crosslens.search.values import CONDITIONS
+    from crosslens.search.filter_values import CONDITIONS
 
     assert {name for name in CONDITIONS if f"`{name}:" not in page} == set()
     shown = re.findall(r"^    (?!\w+ +=)(.+?)(?:   +.*)?$", page.partition("## Errors")[0], re.MULTILINE)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosslens import Hit, Library, Matcher, Progress, indexing
+from crosslens import Hit, Library, Matcher, Progress
 from crosslens.errors import (
     ImageNotFoundError,
     InputError,
@@ -28,10 +28,11 @@ from crosslens.errors import (
     TextError,
     UnreadableImageError,
 )
+from crosslens.library import indexing
 from crosslens.models.catalogue import CATALOGUE
-from crosslens.search.query import Term, mix
-from crosslens.store.lock import writer_lock
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.search.query_mixing import Term, mix
+from crosslens.store.locks import writer_lock
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
 Paint = Callable[..., Path]
@@ -1118,7 +1119,7 @@ def test_a_library_that_cannot_be_opened_for_writing_is_still_searched(
         raise LibraryReadOnlyError("read-only")
 
     with monkeypatch.context() as patch:
-        patch.setattr("crosslens.library.Catalog", refused)
+        patch.setattr("crosslens.library.library.Catalog", refused)
         with pytest.raises(LibraryReadOnlyError):
             library.index(pictures)
     assert len(library.search("red")) == 4

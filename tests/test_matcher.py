@@ -32,8 +32,8 @@ from crosslens.errors import (
     UnreadableImageError,
     UnseenScriptWarning,
 )
-from crosslens.texts import modality_of
-from crosslens.towers.fake import FakeModel
+from crosslens.texts.validation import modality_of
+from crosslens.towers.fake_model import FakeModel
 from crosslens.types import Float32, Label
 
 Paint = Callable[..., Path]

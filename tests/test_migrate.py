@@ -25,8 +25,7 @@ from PIL import Image
 
 from bundles import write_bundle
 from crosslens import Library, Matcher, Progress
-from crosslens.cli.parse import main
-from crosslens.comparing import Comparison, Overlap
+from crosslens.cli.app import main
 from crosslens.errors import (
     InputError,
     LibraryBusyError,
@@ -35,16 +34,17 @@ from crosslens.errors import (
     LibraryNotFoundError,
     QueryError,
 )
-from crosslens.migrating import Migration, Plan, Watcher, abandon, migrate
-from crosslens.querying import search
-from crosslens.store import schema, targets
-from crosslens.store.annfiles import Codes, CodesPlace
-from crosslens.store.catalog import Catalog
-from crosslens.store.lock import migration_lock, writer_lock
+from crosslens.library.query_search import search
+from crosslens.maintenance.backup_and_compact import backup, compact, verify_deep
+from crosslens.maintenance.import_export import export_vectors, import_vectors
+from crosslens.maintenance.integrity_check import Verification, verify
+from crosslens.maintenance.migration_comparison import Comparison, Overlap
+from crosslens.maintenance.model_migration import Migration, Plan, Watcher, abandon, migrate
+from crosslens.store import migration_target, schema
+from crosslens.store.ann_files import Codes, CodesPlace
+from crosslens.store.database import Catalog
+from crosslens.store.locks import migration_lock, writer_lock
 from crosslens.store.schema import DATABASE, VERSION
-from crosslens.transfer import export_vectors, import_vectors
-from crosslens.upkeep import backup, compact, verify_deep
-from crosslens.verify import Verification, verify
 from turned import Mistaken, Turned, open_named
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,8 +56,8 @@ NOW = Watcher()
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models of tests/turned.py are found by their names."""
-    monkeypatch.setattr("crosslens.matcher.open_model", open_named)
-    monkeypatch.setattr("crosslens.migrating._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("crosslens.matching.matcher.open_model", open_named)
+    monkeypatch.setattr("crosslens.maintenance.model_migration._PROGRESS_SECONDS", 0)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def found(folder: Path, text: str = "red", model: Any = None, **options: Any) ->
 
 def serving(folder: Path) -> str:
     with closing(Catalog(folder)) as catalog:
-        models = targets.models_of(catalog)
+        models = migration_target.models_of(catalog)
     assert models.serving is not None
     return Path(models.serving.name).name + (f" → {Path(models.target.name).name}" if models.target else "")
 
@@ -203,9 +203,9 @@ def test_codes_for_approximate_search_of_both_models_lie_beside_each_other(
         assert all(place.load(stamp) for place, stamp in kept.values())
         assert clean(folder).checked["derived folders"] == 6  # texts, too
         with closing(Catalog(folder, create=True)) as writing:
-            target = targets.models_of(writing).target
+            target = migration_target.models_of(writing).target
             assert target is not None
-            targets.keep_vectors(writing, target, [], "fake f32")
+            migration_target.keep_vectors(writing, target, [], "fake f32")
         new.search("red")
         assert len(list((folder / "derived").glob(f"*-{TURNED[:12]}.*"))) == 2  # the matrix of now, the codes
         place, stamp = CodesPlace(folder, new.view().record, "image"), catalog.stamp(TURNED)
@@ -280,7 +280,7 @@ def test_giving_up_throws_out_the_new_vectors_and_nothing_else(folder: Path, tur
 def test_a_migration_that_is_given_up_elsewhere_ends(folder: Path, turned: Matcher) -> None:
     def give_up(_progress: Progress) -> None:
         with closing(Catalog(folder, create=True)) as catalog:
-            targets.abandon(catalog)
+            migration_target.abandon(catalog)
 
     with pytest.raises(LibraryModelError, match=r"not being migrated to .* any more"):
         migrate(folder, turned, watcher=Watcher(give_up))
@@ -324,9 +324,9 @@ def test_a_vector_that_is_lost_is_damage_whatever_other_models_have(folder: Path
 def test_the_vector_of_a_content_that_was_thrown_out_is_passed_over(folder: Path, turned: Matcher) -> None:
     migrate(folder, turned, Plan(switch=False))
     with closing(Catalog(folder, create=True)) as catalog:
-        target = targets.models_of(catalog).target
+        target = migration_target.models_of(catalog).target
         assert target is not None
-        targets.keep_vectors(catalog, target, [(b"gone", np.ones(4, np.float32) / 2)], "fake f32")
+        migration_target.keep_vectors(catalog, target, [(b"gone", np.ones(4, np.float32) / 2)], "fake f32")
     assert len(vectors(folder, TURNED)) == 6
     clean(folder)
 
@@ -396,7 +396,7 @@ def test_the_switch_waits_for_whoever_writes_and_catches_up_what_it_wrote(
         with Library.open(folder) as library, library._filling() as catalog:
             held.set()
             assert hold.wait(30)
-            from crosslens.adding import add_texts
+            from crosslens.library.in_memory_items import add_texts
 
             add_texts(catalog, library.matcher, ["a green lawn"], ["lawn"])
 
@@ -1037,7 +1037,7 @@ def test_one_may_migrate_because_the_old_model_is_gone(tmp_path: Path, pictures:
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate = signal.getsignal(signal.SIGTERM)
     yield lambda *words: main([str(word) for word in words])
     signal.signal(signal.SIGTERM, terminate)

@@ -18,15 +18,15 @@ import pytest
 from PIL import Image
 
 from bundles import write_graph_and_network
-from crosslens import Library, places
-from crosslens.certificate import Certificate, Run, find_certificate
-from crosslens.certify import Sample
+from crosslens import Library, app_folders
+from crosslens.acquire.certify import Sample
+from crosslens.acquire.installed_models import disk_use
 from crosslens.cli import main
 from crosslens.errors import InputError, MissingExtraError
 from crosslens.models.bundle import Bundle, load_bundle
-from crosslens.models.captions import ENGLISH
 from crosslens.models.catalogue import CATALOGUE, find_bundle
-from crosslens.models.files import disk_use
+from crosslens.models.certificate import Certificate, Run, find_certificate
+from crosslens.models.probe_texts import ENGLISH
 from fakehub import tiny_clip
 
 NAME = "clip-vit-base-patch32"
@@ -54,8 +54,8 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def models(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Models:
     """Run `crosslens models …` in this process."""
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
-    monkeypatch.setattr("crosslens.cli.parse.signal.signal", lambda *_arguments: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app.signal.signal", lambda *_arguments: None)
 
     def call(*arguments: str | Path) -> Done:
         capsys.readouterr()
@@ -102,13 +102,13 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
         )
         return Certificate(bundle.spec.name, bundle.spec.identity, "here", "now", "f32", 3, 4, None, runs)
 
-    monkeypatch.setattr("crosslens.certify.check_model", check)
+    monkeypatch.setattr("crosslens.acquire.certify.check_model", check)
     return samples
 
 
 def put(name: str) -> Path:
     """A bundle where pulled models are."""
-    folder = shutil.copytree(STARTER, places.models() / name)
+    folder = shutil.copytree(STARTER, app_folders.models() / name)
     edit(folder / "config.json", "name", name)
     return folder
 
@@ -327,7 +327,7 @@ def test_pull_from_a_folder_use_and_remove(models: Models, clip: Path, photos: P
     done = models("remove", NAME)
     assert done.out.startswith(f"{NAME} removed, ")
     assert done.status == 0
-    assert not places.models().joinpath(NAME).exists()
+    assert not app_folders.models().joinpath(NAME).exists()
     assert models("remove", NAME).err.startswith(f"error: {NAME} is not on this machine")
 
 
@@ -381,13 +381,13 @@ def test_remove_refuses_what_is_not_ours(models: Models, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("source", ["trained with crosslens", ["a", "list"], None])
 def test_a_model_whose_source_is_no_repository_is_listed_and_removed(models: Models, source: object) -> None:
-    write_graph_and_network(places.models() / "mixed")
-    edit(places.models() / "mixed/config.json", "source", source)
+    write_graph_and_network(app_folders.models() / "mixed")
+    edit(app_folders.models() / "mixed/config.json", "source", source)
     [found] = [model for model in models("--json").json["models"] if model["name"] == "mixed"]
     assert found["here"] == "pulled"
     assert models("show", "mixed", "--json").json["dimension"] == 256
     assert models("remove", "mixed", "--json").json["kept"] is None
-    assert not (places.models() / "mixed").exists()
+    assert not (app_folders.models() / "mixed").exists()
 
 
 # ---------------------------------------------------------------- quantize
@@ -405,9 +405,9 @@ def quantised(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Sequence[str], bool
         run = Run("int8", "OpenVINO", "exact", 0.995, 0.98, 1, 1, 0.9, 0.8, 12.3, 45, None, "")
         return Certificate(bundle.spec.name, bundle.spec.identity, "here", "now", "f32", 3, 4, None, (run,))
 
-    module = ModuleType("crosslens.quantise")
+    module = ModuleType("crosslens.acquire.quantize")
     module.quantise = quantise  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "crosslens.quantise", module)
+    monkeypatch.setitem(sys.modules, "crosslens.acquire.quantize", module)
     return calls
 
 
@@ -427,7 +427,7 @@ def test_quantize_without_its_extra_says_what_to_install(
     def missing(*_arguments: object, **_named: object) -> None:
         raise MissingExtraError("nncf", "int8")
 
-    monkeypatch.setattr("crosslens.quantise.quantise", missing)
+    monkeypatch.setattr("crosslens.acquire.quantize.quantise", missing)
     done = models("quantize", "starter", "--images", photos)
     assert done.status == 1
     assert done.err.endswith('pip install "crosslens[int8]"\n')

@@ -19,19 +19,19 @@ from typing import Any
 import pytest
 
 from crosslens import Library, Matcher
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import (
     LibraryBusyError,
     LibraryError,
     LibraryReadOnlyError,
     NetworkLibraryWarning,
 )
-from crosslens.store import filesystem
-from crosslens.store.filesystem import file_system_of
-from crosslens.store.lock import writer_lock
+from crosslens.maintenance.backup_and_compact import backup, compact
+from crosslens.maintenance.integrity_check import verify
+from crosslens.store import network_filesystem
+from crosslens.store.locks import writer_lock
+from crosslens.store.network_filesystem import file_system_of
 from crosslens.store.schema import DATABASE
-from crosslens.upkeep import backup, compact
-from crosslens.verify import verify
 
 once = pytest.mark.filterwarnings("ignore::crosslens.errors.NetworkLibraryWarning")
 
@@ -56,7 +56,7 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
     def replace(text: str) -> None:
         (tmp_path / "mountinfo").write_text(text)
-        monkeypatch.setattr(filesystem, "_MOUNTS", tmp_path / "mountinfo")
+        monkeypatch.setattr(network_filesystem, "_MOUNTS", tmp_path / "mountinfo")
 
     return replace
 
@@ -108,7 +108,7 @@ def test_a_link_is_followed(nfs: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_system_does_not_say_counts_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystem, "_MOUNTS", Path("/nowhere"))
+    monkeypatch.setattr(network_filesystem, "_MOUNTS", Path("/nowhere"))
     found = file_system_of(Path("/home"))
     assert (str(found), found.is_network) == ("unknown", False)
 
@@ -155,7 +155,7 @@ def test_a_library_made_there_does_without_shared_memory_and_says_so_once(
 def test_the_command_line_shows_it(
     folder: Path, pictures: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     arguments = ["index", "-L", str(folder), str(pictures), "--model", "fake"]
     assert main(arguments) == 0
     assert "lies on a network file system (nfs4" in capsys.readouterr().err
@@ -169,8 +169,8 @@ import sys
 from pathlib import Path
 from crosslens import Library
 from crosslens.store import filesystem
-from crosslens.upkeep import backup
-from crosslens.verify import verify
+from crosslens.maintenance.backup_and_compact import backup
+from crosslens.maintenance.integrity_check import verify
 filesystem._MOUNTS, folder = Path(sys.argv[1]), Path(sys.argv[2])
 """
 _ADD = """
@@ -467,7 +467,7 @@ def test_a_read_only_library_there_is_searched(moved: Path, fake: Matcher, monke
 def test_doctor_says_what_the_library_lies_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     main(["doctor", "-L", str(folder)])
     assert f"nfs4 at {folder.parent}; searches wait while a batch is written" in " ".join(
         capsys.readouterr().out.split()

@@ -12,7 +12,7 @@ from bundles import CONTEXT, DIMENSION, KINDS, SIZE, Array, image_vectors, text_
 from crosslens import BundleError, Matcher
 from crosslens.models.bundle import load_bundle
 from crosslens.models.weights import as_floats, read_weights
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.openvino_runtime import OpenVinoModel
 
 TEXTS = ["a red dog", "cat", "a green cat beach", "blue " * 40, "dog dog", "a red dog"]
 

@@ -10,12 +10,12 @@ import pytest
 
 from bundles import GRAPHS, write_bundle, write_graph_and_network
 from crosslens import Matcher
-from crosslens.certificate import Certificate, Run, certificate_file, machine, save_certificate
 from crosslens.errors import MissingExtraError, ModelError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle
-from crosslens.towers import opening
-from crosslens.towers.opening import auto_device, open_model
+from crosslens.models.certificate import Certificate, Run, certificate_file, machine, save_certificate
+from crosslens.towers import open_model as opening
+from crosslens.towers.open_model import auto_device, open_model
 
 
 @pytest.fixture

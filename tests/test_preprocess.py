@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from crosslens.images.preprocess import preprocess
 from crosslens.models.spec import ImageSpec, Interpolation, Resize
-from crosslens.preprocess import preprocess
 
 FILTERS: dict[Interpolation, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from crosslens import Matcher
 from crosslens.errors import InputError, MissingExtraError, UncalibratedWarning
-from crosslens.models.spec import MatchSpec
-from crosslens.probability import (
+from crosslens.matching.match_probability import (
     default_match,
     fit_match,
     is_calibrated,
@@ -22,7 +21,8 @@ from crosslens.probability import (
     match_probability,
     save_match,
 )
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.models.spec import MatchSpec
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 
 UNCALIBRATED = replace(FAKE_SPEC, match=None)
 
@@ -152,7 +152,7 @@ def test_pictures_and_texts_must_be_pairs(fake: Matcher, pictures: Path) -> None
 def test_calibrating_changes_this_matcher_and_those_to_come(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.places.calibration", lambda identity: tmp_path / f"{identity}.json")
+    monkeypatch.setattr("crosslens.app_folders.calibration", lambda identity: tmp_path / f"{identity}.json")
     images = [pictures / "red.png"] * 4
     matcher = Matcher(FakeModel())
     fit = matcher.calibrate(list(zip(images, ["red", "red", "blue", "green"], strict=True)), [1, 1, 0, 0])

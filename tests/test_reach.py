@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosslens.search import reach as reach_module
+from crosslens.search import early_termination as reach_module
+from crosslens.search.early_termination import Curves, Reach
 from crosslens.search.exact import Exact
-from crosslens.search.reach import Curves, Reach
 from vectorsets import approximate, unit
 
 ROWS, WIDTH, CELLS, K = 3_000, 64, 64, 10

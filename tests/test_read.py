@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from crosslens.read import has_image_name, walk
+from crosslens.images.folder_walk import has_image_name, walk
 from crosslens.types import Item
 
 

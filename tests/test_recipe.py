@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crosslens.errors import InputError
-from crosslens.train.labels import build_labels, plural, singular
-from crosslens.train.pairs import Groups, Pairs
-from crosslens.train.reading import read_pairs
+from crosslens.train.data_reading import read_pairs
+from crosslens.train.label_texts import build_labels, plural, singular
+from crosslens.train.pair_dataset import Groups, Pairs
 from crosslens.train.recipe import read_recipe, recipe_facts, recipe_from_facts
 
 HEAD = 'name = "x"\n[data]\ntrain = "pairs"\n'

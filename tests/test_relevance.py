@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from crosslens import Hit, Library, Matcher, places
-from crosslens.cli.hitview import hit_table
-from crosslens.cli.parse import main
-from crosslens.conditions import Relevant
+from crosslens import Hit, Library, Matcher, app_folders
+from crosslens.cli.app import main
+from crosslens.cli.output.hits import hit_table
 from crosslens.errors import QueryError, TextError
-from crosslens.models.captions import PROBES
+from crosslens.library.query_search import Asked, Page, find, read, search
+from crosslens.library.result_relevance import is_known, showable
+from crosslens.models.null_texts import UNPICTURED
+from crosslens.models.probe_texts import PROBES
 from crosslens.models.spec import ModelSpec, RelevanceSpec
-from crosslens.models.unpictured import UNPICTURED
-from crosslens.querying import Asked, Page, find, read, search
-from crosslens.relevance import is_known, showable
-from crosslens.search.language import Filter, Query, parse
-from crosslens.search.relevance import RELEVANT, TOP, Background, Presence, level, relevance
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.search.filter_conditions import Relevant
+from crosslens.search.query_language import Filter, Query, parse
+from crosslens.search.relevance_calibration import RELEVANT, TOP, Background, Presence, level, relevance
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -262,7 +262,7 @@ def test_it_is_shown_where_both_rates_hold(library: Library, spec: ModelSpec, is
 def test_where_it_does_not_hold_the_terminal_has_no_figure_and_the_filter_stays(
     library: Library, fake: Matcher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     monkeypatch.setattr(FakeModel, "spec", of_model(0.3, 0.3))
     library.close()
     asked = ["search", "-L", str(library.folder), "--json", "-k", "2"]
@@ -323,7 +323,7 @@ def embedded(fake: Matcher, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of the test's own, still empty."""
-    monkeypatch.setattr(places, "relevance", lambda identity: tmp_path / "cache" / identity)
+    monkeypatch.setattr(app_folders, "relevance", lambda identity: tmp_path / "cache" / identity)
     return tmp_path / "cache" / FAKE_SPEC.identity
 
 
@@ -374,7 +374,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(places, "relevance", lambda identity: tmp_path / "file" / identity)
+    monkeypatch.setattr(app_folders, "relevance", lambda identity: tmp_path / "file" / identity)
     assert (library.search("red")[0].relevance or 0) > 0.99
 
 
@@ -404,7 +404,7 @@ def test_a_table_shows_it_in_per_cent_where_it_is_known(library: Library) -> Non
 @pytest.fixture
 def command_line(library: Library, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The beginning of a search of the library."""
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     library.close()
     return ["search", "-L", str(library.folder)]
 

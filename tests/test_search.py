@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from crosslens.errors import QueryError
 from crosslens.search.exact import search_exact
-from crosslens.search.query import WITHOUT_WEIGHT, Term, mix, spread
+from crosslens.search.query_mixing import WITHOUT_WEIGHT, Term, mix, spread
 
 DIMENSION = 4
 

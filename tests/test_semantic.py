@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from crosslens import Matcher, semantic, semantic_search
+from crosslens import Matcher, semantic_search
 from crosslens.errors import InputError
+from crosslens.matching import semantic_search as semantic
 
 Results = list[list[dict[str, Any]]]
 X, Y, XY = [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]

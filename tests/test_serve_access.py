@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import InputError
-from crosslens.serve.access import Keys, Rates, check_host, check_origin, sent_key
-from crosslens.serve.problems import Problem
+from crosslens.serve.error_responses import Problem
+from crosslens.serve.security.auth import Keys, Rates, check_host, check_origin, sent_key
 
 OURS = frozenset({"localhost", "127.0.0.1", "[::1]", "photos.example"})
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crosslens.serve.batching import Gathering, GatheringTower
-from crosslens.serve.problems import Overloaded
+from crosslens.serve.error_responses import Overloaded
+from crosslens.serve.inference.dynamic_batching import Gathering, GatheringTower
 from crosslens.types import Float32
 
 HOW = Gathering(batch_size=8, concurrency=1, patience=0.001)

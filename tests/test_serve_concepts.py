@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from crosslens import Library, Matcher
-from crosslens.serve.access import Keys
-from crosslens.towers.fake import FakeModel
+from crosslens.serve.security.auth import Keys
+from crosslens.towers.fake_model import FakeModel
 from shelves import ask, index, search, served
 
 WARM = "libraries/photos/concepts/warm"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from crosslens.serve import fetch as module
-from crosslens.serve.fetch import fetch, is_public, public_address
-from crosslens.serve.problems import Problem
+from crosslens.serve.error_responses import Problem
+from crosslens.serve.security import url_fetch as module
+from crosslens.serve.security.url_fetch import fetch, is_public, public_address
 
 NOT_PUBLIC = """
     127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from crosslens import Library, Matcher
 from crosslens.serve.config import RequestLimits
 from crosslens.serve.routes import page
-from crosslens.towers.fake import FakeModel
+from crosslens.towers.fake_model import FakeModel
 from serving import running
 from shelves import ask, index, png, served, upload
 

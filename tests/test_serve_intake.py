@@ -22,17 +22,18 @@ from starlette.testclient import TestClient
 
 from crosslens import Matcher
 from crosslens.errors import LibraryFullError
-from crosslens.indexing import IndexRun
-from crosslens.read import walk
-from crosslens.serve import archives, intake, thumbnails, uploads
+from crosslens.images.folder_walk import walk
+from crosslens.library.indexing import IndexRun
 from crosslens.serve.app import create_app
 from crosslens.serve.config import ServeConfig
-from crosslens.serve.jobs import Jobs
-from crosslens.serve.problems import Problem, stopping
+from crosslens.serve.error_responses import Problem, stopping
+from crosslens.serve.ingest import archives, ingest, uploads
+from crosslens.serve.ingest.jobs import Jobs
+from crosslens.serve.ingest.uploads import ACCEPTED, INCOMING, NAMES
+from crosslens.serve.libraries import thumbnails
 from crosslens.serve.routes import items
-from crosslens.serve.uploads import ACCEPTED, INCOMING, NAMES
-from crosslens.towers.fake import FakeModel
-from crosslens.towers.openvino import available_cores
+from crosslens.towers.fake_model import FakeModel
+from crosslens.towers.openvino_runtime import available_cores
 from serving import running
 from shelves import ask, ended, png, search, served, upload, zipped
 
@@ -296,7 +297,7 @@ def test_an_archive_for_which_there_is_no_room_waits_for_the_next_start(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with served(tmp_path) as client, monkeypatch.context() as patch:
-        patch.setattr(intake, "blocks_of", full)
+        patch.setattr(ingest, "blocks_of", full)
         job = ended(client, send(client, {"a.zip": zipped({"red.png": png("red")})})["job"], "failed")
         assert job["problem"]["code"] == "library_full"
         assert job["failures"] == []
@@ -389,7 +390,7 @@ def test_what_clients_write_while_a_job_goes_through_all_is_as_they_left_it(
         commit(self, batch)
 
     if moment == "walked":
-        monkeypatch.setattr("crosslens.indexing.walk", held_walk)
+        monkeypatch.setattr("crosslens.library.indexing.walk", held_walk)
     else:
         monkeypatch.setattr(IndexRun, "_commit", held_commit)
     with served(tmp_path) as client:
@@ -481,7 +482,7 @@ def test_an_item_that_goes_while_it_is_looked_at_is_not_there(
 def test_threads_of_the_service_share_memory() -> None:
     code = """
 import ctypes, sys, threading
-from crosslens.cli.serving import share_memory
+from crosslens.cli.commands.serve import share_memory
 share_memory() if sys.argv[1] == "shared" else None
 libc, gate = ctypes.CDLL(None), threading.Barrier(41)
 threads = [threading.Thread(target=lambda: (libc.malloc(100_000), gate.wait())) for _ in range(40)]

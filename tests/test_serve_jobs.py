@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from crosslens import Library, Matcher
-from crosslens.cli import serving as command
-from crosslens.cli.parse import main
-from crosslens.decode import Limits
+from crosslens.cli.app import main
+from crosslens.cli.commands import serve as command
 from crosslens.errors import InputError
-from crosslens.serve import jobs as module
-from crosslens.serve.access import Keys
+from crosslens.images.decode import Limits
 from crosslens.serve.app import create_app
 from crosslens.serve.config import RequestLimits, ServeConfig
+from crosslens.serve.ingest import jobs as module
+from crosslens.serve.ingest.uploads import ACCEPTED, INCOMING
 from crosslens.serve.routes import jobs as routes
-from crosslens.serve.uploads import ACCEPTED, INCOMING
-from crosslens.store.lock import writer_lock
-from crosslens.towers.fake import FakeModel
+from crosslens.serve.security.auth import Keys
+from crosslens.store.locks import writer_lock
+from crosslens.towers.fake_model import FakeModel
 from serving import running
 from shelves import ask, ended, index, png, search, served, upload, zipped
 
@@ -62,8 +62,8 @@ class Gate:
 @pytest.fixture
 def many(paint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of 40 pictures; an index run commits every four and tells of each."""
-    monkeypatch.setattr("crosslens.indexing._COMMIT_EVERY", 4)
-    monkeypatch.setattr("crosslens.indexing._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("crosslens.library.indexing._COMMIT_EVERY", 4)
+    monkeypatch.setattr("crosslens.library.indexing._PROGRESS_SECONDS", 0)
     for number in range(40):
         paint(f"many/{number:02}.png", "magenta", (16 + number, 16))
     return tmp_path / "pictures" / "many"
@@ -179,7 +179,7 @@ def test_a_job_that_fails_says_what_happened_and_the_next_one_runs(
 ) -> None:
     with served(tmp_path) as client:
         with monkeypatch.context() as patch:
-            patch.setattr("crosslens.indexing.IndexRun.run", lambda *_a, **_k: 1 / 0)
+            patch.setattr("crosslens.library.indexing.IndexRun.run", lambda *_a, **_k: 1 / 0)
             job = ended(client, start(client, pictures), "failed")
         assert job["problem"] == {"code": "internal", "title": "Something went wrong in the service"}
         assert index(client, pictures)["report"]["added"] == 4
@@ -420,7 +420,7 @@ def test_the_model_is_that_of_the_first_library_that_has_one(tmp_path: Path, pic
 def test_keys_are_added_listed_and_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     file = str(tmp_path / "keys.json")
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -443,7 +443,7 @@ def test_keys_are_added_listed_and_removed(
 def test_without_the_extra_the_line_that_installs_it_is_told() -> None:
     code = (
         "import sys; sys.modules['fastapi'] = None\n"
-        "from crosslens.cli.parse import main\n"
+        "from crosslens.cli.app import main\n"
         "sys.exit(main(['serve', '--port', '0']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -18,12 +18,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from crosslens import Library, Matcher
-from crosslens.serve.access import Keys
 from crosslens.serve.config import RequestLimits
+from crosslens.serve.ingest.uploads import safe_name
 from crosslens.serve.routes import page
-from crosslens.serve.uploads import safe_name
-from crosslens.store.lock import writer_lock
-from crosslens.towers.fake import FakeModel
+from crosslens.serve.security.auth import Keys
+from crosslens.store.locks import writer_lock
+from crosslens.towers.fake_model import FakeModel
 from shelves import ask, ended, index, png, search, served, upload, zipped
 
 FORM = "multipart/form-data; boundary=x"

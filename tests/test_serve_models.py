@@ -19,10 +19,10 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from crosslens import Matcher
-from crosslens.serve.access import Keys
 from crosslens.serve.app import create_app
 from crosslens.serve.config import RequestLimits, ServeConfig
-from crosslens.towers.openvino import available_cores
+from crosslens.serve.security.auth import Keys
+from crosslens.towers.openvino_runtime import available_cores
 from serving import running
 
 COLOURS = ("red", "green", "blue", "yellow")

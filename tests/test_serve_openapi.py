@@ -29,12 +29,12 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import Failure
 
 from crosslens import Library, Matcher
-from crosslens.serve.access import Keys
 from crosslens.serve.app import create_app
 from crosslens.serve.config import RequestLimits, ServeConfig
-from crosslens.serve.jobs import ENDED, Task
+from crosslens.serve.ingest.jobs import ENDED, Task
+from crosslens.serve.security.auth import Keys
 from crosslens.serve.service import Service as Parts
-from crosslens.towers.fake import FakeModel
+from crosslens.towers.fake_model import FakeModel
 from serving import running
 from shelves import ask, index, png, served, upload, zipped
 

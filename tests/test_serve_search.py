@@ -20,12 +20,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from crosslens import Library, Matcher
+from crosslens.library.query_search import search as search_library
 from crosslens.models.spec import ImageSpec
-from crosslens.querying import search as search_library
-from crosslens.search.language import parse
-from crosslens.serve.access import Keys
-from crosslens.serve.explaining import seen_part
-from crosslens.towers.fake import FakeModel
+from crosslens.search.query_language import parse
+from crosslens.serve.inference.explanations import seen_part
+from crosslens.serve.security.auth import Keys
+from crosslens.towers.fake_model import FakeModel
 from shelves import ask, ended, index, png, search, served, upload
 
 
@@ -176,8 +176,8 @@ def test_what_another_process_indexed_is_found_at_once(
 def test_where_opening_takes_long_searches_go_on_with_what_there_was(
     client: TestClient, paint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.serve.book._LONG_SECONDS", 0)
-    monkeypatch.setattr("crosslens.serve.book._REST", 0)
+    monkeypatch.setattr("crosslens.serve.libraries.library_handle._LONG_SECONDS", 0)
+    monkeypatch.setattr("crosslens.serve.libraries.library_handle._REST", 0)
     assert len(search(client, "cyan", k=20)) == 4
     opening, going = threading.Event(), threading.Event()
     real = Library.view

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from crosslens import Library
-from crosslens.serve.uploads import ACCEPTED, INCOMING
+from crosslens.serve.ingest.uploads import ACCEPTED, INCOMING
 from soakfaults import Faults
 from soaking import Client, Ledger, Service
 from soakload import Load

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosslens import Library, Matcher, derived
-from crosslens.towers.fake import COLOURS
-from crosslens.verify import verify
+from crosslens import Library, Matcher
+from crosslens.maintenance import derived_files
+from crosslens.maintenance.integrity_check import verify
+from crosslens.towers.fake_model import COLOURS
 
 SECONDS = float(os.environ.get("CROSSLENS_SOAK_SECONDS", "3"))
 
@@ -28,11 +29,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from crosslens import Library
-from crosslens.querying import search as find
-from crosslens.tagging import tag, tags_of, untag
-from crosslens.towers.fake import COLOURS
-from crosslens.upkeep import backup, compact
-from crosslens.verify import verify
+from crosslens.library.query_search import search as find
+from crosslens.maintenance.tagging import tag, tags_of, untag
+from crosslens.towers.fake_model import COLOURS
+from crosslens.maintenance.backup_and_compact import backup, compact
+from crosslens.maintenance.integrity_check import verify
 
 folder, pictures, until = Path(sys.argv[1]), Path(sys.argv[2]), time.monotonic() + float(sys.argv[3])
 names = [name for name in COLOURS if name != "black"]
@@ -174,7 +175,7 @@ def test_a_derived_folder_that_is_replaced_while_it_is_checked_is_no_finding(
     with Library.open(tmp_path / "library", fake) as library:
         library.index(pictures)
     [folder] = (tmp_path / "library" / "derived").iterdir()
-    look = derived._wrong_files
+    look = derived_files._wrong_files
 
     def look_while_it_is_replaced(path: Path) -> list[str]:
         shutil.copytree(path, tmp_path / "new")
@@ -183,7 +184,7 @@ def test_a_derived_folder_that_is_replaced_while_it_is_checked_is_no_finding(
         (tmp_path / "new").rename(path)
         return wrong
 
-    monkeypatch.setattr(derived, "_wrong_files", look_while_it_is_replaced)
+    monkeypatch.setattr(derived_files, "_wrong_files", look_while_it_is_replaced)
     assert verify(tmp_path / "library").clean
     monkeypatch.undo()
     (folder / "ids.npy").unlink()

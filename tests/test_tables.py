@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crosslens.errors import InputError
-from crosslens.tables import column, read_table, write_vectors
+from crosslens.texts.tabular_files import column, read_table, write_vectors
 
 ROWS = [{"picture": "a.jpg", "caption": 'two, "dogs"'}, {"picture": "b.jpg", "caption": "naïve\ncafé"}]
 

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from crosslens import Library, Matcher, tagging
-from crosslens.cli.parse import main
+from crosslens import Library, Matcher
+from crosslens.cli.app import main
 from crosslens.errors import InputError, QueryError
-from crosslens.facts import facts_of
-from crosslens.querying import search
-from crosslens.search.fusion import fuse
-from crosslens.store.tags import clean_tag, key_of
-from crosslens.store.words import matching
-from crosslens.upkeep import compact
-from crosslens.verify import verify
+from crosslens.images.exif import facts_of
+from crosslens.library.query_search import search
+from crosslens.maintenance import tagging
+from crosslens.maintenance.backup_and_compact import compact
+from crosslens.maintenance.integrity_check import verify
+from crosslens.search.rank_fusion import fuse
+from crosslens.store.fulltext import matching
+from crosslens.store.tag_rows import clean_tag, key_of
 
 XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/">

@@ -18,14 +18,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosslens import Library, Matcher, tagging
-from crosslens.cli.parse import main
+from crosslens import Library, Matcher
+from crosslens.cli.app import main
 from crosslens.errors import InputError, LibraryDamagedError, QueryError
-from crosslens.migrating import migrate
-from crosslens.querying import search
-from crosslens.store.schema import DATABASE
-from crosslens.teach import concepts
-from crosslens.teach.head import (
+from crosslens.library.query_search import search
+from crosslens.maintenance import tagging
+from crosslens.maintenance.backup_and_compact import compact
+from crosslens.maintenance.integrity_check import verify
+from crosslens.maintenance.model_migration import migrate
+from crosslens.search.linear_head import (
     LEAST_STATED,
     Examples,
     Rate,
@@ -36,9 +37,9 @@ from crosslens.teach.head import (
     least_certain,
     logit,
 )
-from crosslens.towers.fake import FakeModel
-from crosslens.upkeep import compact
-from crosslens.verify import verify
+from crosslens.store.schema import DATABASE
+from crosslens.teach import concepts
+from crosslens.towers.fake_model import FakeModel
 from turned import open_named
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -363,7 +364,7 @@ def test_no_tower_runs(library: Library) -> None:
 def test_a_concept_of_another_model_is_refused_until_it_is_taught_again(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.matcher.open_model", open_named)
+    monkeypatch.setattr("crosslens.matching.matcher.open_model", open_named)
     folder = tmp_path / "library"
     with Library.open(folder, "fake") as library:
         library.index(pictures)
@@ -419,8 +420,8 @@ def command(
     library: Library, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
     monkeypatch.setenv("CROSSLENS_LIBRARY", str(library.folder))
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
-    monkeypatch.setattr("crosslens.matcher.open_model", open_named)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.matching.matcher.open_model", open_named)
 
     def run(*words: object, status: int = 0) -> str:
         capsys.readouterr()

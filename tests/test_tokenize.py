@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from crosslens import Matcher
 from crosslens.errors import BundleError
 from crosslens.models.spec import TextSpec
-from crosslens.tokenize import FastTokenizer
+from crosslens.texts.tokenizer import FastTokenizer
 
 PAD, UNKNOWN, START, END, A, DOG = range(6)
 VOCABULARY = {"<pad>": PAD, "<unk>": UNKNOWN, "<s>": START, "</s>": END, "a": A, "dog": DOG}

@@ -13,11 +13,11 @@ import pyarrow.parquet
 import pytest
 
 from crosslens import Library, Matcher
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import InputError, LibraryModelError, LibraryNotFoundError
-from crosslens.towers.fake import FAKE_SPEC
-from crosslens.transfer import export_vectors, import_vectors
-from crosslens.verify import verify
+from crosslens.maintenance.import_export import export_vectors, import_vectors
+from crosslens.maintenance.integrity_check import verify
+from crosslens.towers.fake_model import FAKE_SPEC
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_vectors_of_another_width_than_the_librarys_model_are_refused(
 def test_the_commands_say_what_they_did(
     library: Library, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     assert main(["export", str(tmp_path / "out"), "-L", str(library.folder)]) == 0
     assert "4 items with their vectors in" in capsys.readouterr().out
     new = str(tmp_path / "new")

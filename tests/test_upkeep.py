@@ -18,18 +18,18 @@ from pathlib import Path
 import pytest
 
 from crosslens import Library, Matcher
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import (
     InputError,
     LibraryBusyError,
     LibraryDamagedError,
     LibraryNotFoundError,
 )
-from crosslens.store.lock import writer_lock
+from crosslens.maintenance.backup_and_compact import backup, compact, verify_deep
+from crosslens.maintenance.integrity_check import Verification, verify
+from crosslens.maintenance.tagging import tag
+from crosslens.store.locks import writer_lock
 from crosslens.store.schema import DATABASE
-from crosslens.tagging import tag
-from crosslens.upkeep import backup, compact, verify_deep
-from crosslens.verify import Verification, verify
 
 # Bits flipped, one database to each.
 FLIPS = int(os.environ.get("CROSSLENS_SOAK_FLIPS", "60"))
@@ -335,8 +335,8 @@ _ON_A_SMALL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
 from crosslens.errors import LibraryFullError
-from crosslens.tagging import tag
-from crosslens.upkeep import backup
+from crosslens.maintenance.tagging import tag
+from crosslens.maintenance.backup_and_compact import backup
 disk, library = sys.argv[1:]
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", disk], stderr=-3).returncode:
     sys.exit("no mount")
@@ -469,7 +469,7 @@ def test_compact_makes_no_library(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     return lambda *words: main([str(word) for word in words])
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from crosslens import Library
 from crosslens.errors import LibraryDamagedError
-from crosslens.store import vectors
-from crosslens.store.catalog import Catalog
+from crosslens.store import vector_matrix
+from crosslens.store.database import Catalog
 from crosslens.store.records import Entry, ModelRecord
-from crosslens.store.vectors import Matrix, derived_size, open_matrix
+from crosslens.store.vector_matrix import Matrix, derived_size, open_matrix
 from crosslens.types import Item
 
 MODEL = ModelRecord("fake", "f" * 32, 4)
@@ -52,13 +52,13 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever a matrix is built from the database."""
     seen: list[int] = []
-    build = vectors._build
+    build = vector_matrix._build
 
     def counted(*arguments: object) -> Matrix:
         seen.append(1)
         return build(*arguments)
 
-    monkeypatch.setattr(vectors, "_build", counted)
+    monkeypatch.setattr(vector_matrix, "_build", counted)
     return seen
 
 
@@ -244,7 +244,7 @@ def test_a_disk_that_fills_up_while_the_matrix_is_written_leaves_nothing_half_do
     def write_index(*_arguments: object) -> None:
         raise fault
 
-    monkeypatch.setattr(vectors.faiss, "write_index", write_index)
+    monkeypatch.setattr(vector_matrix.faiss, "write_index", write_index)
     assert_right(open_matrix(catalog, MODEL), catalog)
     assert list((catalog.folder / "derived").iterdir()) == []
 
@@ -268,7 +268,7 @@ def test_an_empty_library_has_an_empty_matrix(tmp_path: Path) -> None:
 def test_the_covariance_of_a_large_library_is_that_of_an_even_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "_MOMENTS_ROWS", 10)
+    monkeypatch.setattr(vector_matrix, "_MOMENTS_ROWS", 10)
     rows = np.tile(np.eye(4, dtype=np.float32)[:2], (15, 1))  # thirty, of two kinds by turns
     large = Catalog(tmp_path / "large", create=True)
     fill(large, rows)

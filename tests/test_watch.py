@@ -19,17 +19,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosslens import InputError, Library, Matcher, watching
-from crosslens.changes import Changes, outermost
-from crosslens.cli.parse import main
+from crosslens import InputError, Library, Matcher
+from crosslens.cli.app import main
 from crosslens.errors import ImageNotFoundError, LibraryFullError, MissingExtraError
-from crosslens.events import Events, EventsLostError
-from crosslens.pending import Pending, has_links
-from crosslens.read import walk
-from crosslens.store.lock import writer_lock
-from crosslens.store.vectors import DERIVED
-from crosslens.verify import verify
-from crosslens.watching import Batch, Pace, watch
+from crosslens.images.folder_walk import walk
+from crosslens.images.path_selection import Changes, outermost
+from crosslens.maintenance.integrity_check import verify
+from crosslens.store.locks import writer_lock
+from crosslens.store.vector_matrix import DERIVED
+from crosslens.watch import folder_watcher
+from crosslens.watch.file_events import Events, EventsLostError
+from crosslens.watch.folder_watcher import Batch, Pace, watch
+from crosslens.watch.retry_queue import Pending, has_links
 
 FAST = Pace(quiet=0.15, longest=1.5, check=0.05, retry=1.0, calm=0.05)
 PATIENCE = 30.0
@@ -39,7 +40,7 @@ CHANGES = int(os.environ.get("CROSSLENS_SOAK_CHANGES", "150"))
 
 @pytest.fixture(autouse=True)
 def quick_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crosslens.events._STEP", 20)
+    monkeypatch.setattr("crosslens.watch.file_events._STEP", 20)
 
 
 class Watcher:
@@ -457,7 +458,7 @@ def test_searches_are_prepared_when_it_is_calm(watcher: Watcher, paint: Callable
 def test_many_changes_at_once_make_it_look_at_everything(
     watcher: Watcher, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "_MANY", 3)
+    monkeypatch.setattr(folder_watcher, "_MANY", 3)
     for number in range(5):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(pictures / f"{number}.png")
     assert any(batch.whole for batch in watcher.until(added=5))
@@ -485,7 +486,7 @@ def test_names_that_are_no_utf8_are_found_although_they_cannot_be_told(
 def test_reading_such_a_file_over_and_over_makes_it_poll(
     watcher: Watcher, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.3)
+    monkeypatch.setattr(folder_watcher, "POLL_SECONDS", 0.3)
     Path(os.fsdecode(os.fsencode(pictures) + b"/\xff.png")).write_text("broken")
     watcher.told("the kernel's messages cannot be read")
     Image.new("RGB", (8, 8), "white").save(pictures / "white.png")
@@ -497,7 +498,7 @@ def test_reading_such_a_file_over_and_over_makes_it_poll(
 def test_a_folder_whose_name_is_no_utf8_makes_it_poll(
     tmp_path: Path, fake: Matcher, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.3)
+    monkeypatch.setattr(folder_watcher, "POLL_SECONDS", 0.3)
     odd = os.fsencode(pictures) + b"/\xff"
     os.mkdir(odd)
     with Watcher(tmp_path / "library", fake, pictures) as watcher:
@@ -518,8 +519,8 @@ def test_where_the_kernel_watches_no_more_folders_it_polls(
                 raise OSError("OS file watch limit reached")
             super().__init__(folders, stop, poll)
 
-    monkeypatch.setattr(watching, "Events", Limited)
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(folder_watcher, "Events", Limited)
+    monkeypatch.setattr(folder_watcher, "POLL_SECONDS", 0.2)
     with Watcher(tmp_path / "library", fake, pictures) as watcher:
         watcher.next()
         watcher.told("watch limit reached")
@@ -738,7 +739,7 @@ def test_killed_in_the_middle_the_library_is_whole_and_the_next_start_catches_up
 def test_without_a_library_and_a_folder_it_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate = signal.getsignal(signal.SIGTERM)
     assert main(["watch", "-L", str(tmp_path / "library")]) == 1
     signal.signal(signal.SIGTERM, terminate)

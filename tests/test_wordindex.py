@@ -11,15 +11,15 @@ import pytest
 
 from crosslens import Library, Matcher
 from crosslens.errors import LibraryDamagedError, LibraryFullError
-from crosslens.store.catalog import Catalog
+from crosslens.maintenance.backup_and_compact import backup, compact
+from crosslens.maintenance.import_export import export_vectors, import_vectors
+from crosslens.maintenance.integrity_check import verify
+from crosslens.maintenance.tagging import tag, untag
+from crosslens.store.database import Catalog
+from crosslens.store.fulltext import matching
 from crosslens.store.schema import DATABASE
-from crosslens.store.tags import renew_facts
-from crosslens.store.words import matching
-from crosslens.tagging import tag, untag
-from crosslens.transfer import export_vectors, import_vectors
+from crosslens.store.tag_rows import renew_facts
 from crosslens.types import Facts
-from crosslens.upkeep import backup, compact
-from crosslens.verify import verify
 
 
 @pytest.fixture
@@ -169,6 +169,6 @@ def test_temporary_files_that_find_no_room_are_no_damage(
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-    monkeypatch.setattr("crosslens.verify.words_are_indexed", full)
+    monkeypatch.setattr("crosslens.maintenance.integrity_check.words_are_indexed", full)
     with pytest.raises(LibraryFullError, match="TMPDIR"):
         verify(folder)

@@ -14,7 +14,7 @@ from crosslens.errors import (
     TextError,
     UnreadableImageError,
 )
-from crosslens.zeroshot import TEMPLATES, ensemble, prompts
+from crosslens.matching.zero_shot import TEMPLATES, ensemble, prompts
 
 
 def test_every_label_goes_into_every_template() -> None:

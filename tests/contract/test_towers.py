@@ -13,8 +13,8 @@ from bundles import GRAPHS, write_graph_and_network
 from crosslens import Matcher
 from crosslens.models.bundle import load_bundle
 from crosslens.towers.base import Tower, TwoTowers
-from crosslens.towers.fake import FakeModel
-from crosslens.towers.openvino import OpenVinoModel
+from crosslens.towers.fake_model import FakeModel
+from crosslens.towers.openvino_runtime import OpenVinoModel
 
 TEXTS = ["a red car", "blue", "two green dogs on the white beach", "yellow", "black and white", "sea"]
 

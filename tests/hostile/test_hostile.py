@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crosslens.decode import Decoded, Limits, decode
 from crosslens.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from crosslens.images.decode import Decoded, Limits, decode
 from test_formats import DISPLAY_P3, HEIC, heic, png, saved, tiff
 
 # Pillow says what it found wrong; that is no error of decoding.
@@ -317,7 +317,7 @@ def test_a_progressive_jpeg_of_endless_scans_is_refused() -> None:
 
 _IN_A_PROCESS = """
 import pathlib, pickle, re, resource, sys, time, warnings
-from crosslens.decode import decode
+from crosslens.images.decode import decode
 from crosslens.errors import ImageError
 warnings.simplefilter("ignore")
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))

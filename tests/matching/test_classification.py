@@ -9,8 +9,8 @@ from sklearn import metrics
 
 from crosslens import Matcher
 from crosslens.errors import InputError
-from crosslens.matching import classification_metrics, evaluate_classification, load_classes
-from crosslens.matching.classification import calibration_error, temperature_of
+from crosslens.evaluation import classification_metrics, evaluate_classification, load_classes
+from crosslens.evaluation.classification import calibration_error, temperature_of
 
 RANDOM = np.random.default_rng(0)
 

@@ -11,11 +11,11 @@ import pytest
 
 from bundles import write_bundle
 from crosslens.errors import CrosslensError, InputError, MissingExtraError, UnknownModelError
-from crosslens.matching import Comparison, compare_models, load_pairs
-from crosslens.matching.comparing import as_markdown, split_precision
-from crosslens.matching.html import write_html
-from crosslens.matching.measuring import Measured
-from crosslens.matching.plotting import check_plot, draw, plot_bytes
+from crosslens.evaluation import Comparison, compare_models, load_pairs
+from crosslens.evaluation.html_report import write_html
+from crosslens.evaluation.measure_process import Measured
+from crosslens.evaluation.model_comparison import as_markdown, split_precision
+from crosslens.evaluation.plots import check_plot, draw, plot_bytes
 from crosslens.types import Progress
 
 
@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
     from PIL import Image
 
-    from crosslens.towers.fake import COLOURS
+    from crosslens.towers.fake_model import COLOURS
 
     folder = tmp_path_factory.mktemp("set")
     texts = {"red": "red", "green": "green", "blue": "blue", "yellow": "<b>blue</b> & green"}
@@ -156,9 +156,9 @@ def test_a_precision_follows_a_colon(given: str, found: tuple[str, str]) -> None
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    from crosslens.cli.parse import main
+    from crosslens.cli.app import main
 
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
 
     def run(*words: object) -> tuple[int, str, str]:
         status = main([str(word) for word in words])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import linear_model, metrics
 
-from crosslens import Matcher, places
+from crosslens import Matcher, app_folders
 from crosslens.errors import InputError
-from crosslens.matching import (
+from crosslens.evaluation import (
     Pairs,
     calibrate_pairs,
     evaluate_pairs,
@@ -19,9 +19,9 @@ from crosslens.matching import (
     pair_metrics,
     save_calibration,
 )
-from crosslens.matching.pairs import with_strangers
-from crosslens.probability import apply_match, fit_match, load_match, save_match
-from crosslens.towers.fake import FAKE_SPEC
+from crosslens.evaluation.pairs import with_strangers
+from crosslens.matching.match_probability import apply_match, fit_match, load_match, save_match
+from crosslens.towers.fake_model import FAKE_SPEC
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
@@ -103,7 +103,7 @@ def test_a_calibration_in_the_data_folder_serves_every_later_matcher(fake: Match
     calibration = calibrate_pairs(evaluate_pairs(fake, colours(60), resamples=0))
     path = Path(save_calibration(fake, calibration))
     try:
-        assert path == places.calibration(fake.spec.identity)
+        assert path == app_folders.calibration(fake.spec.identity)
         assert Matcher(fake.model).match_spec == fake.match_spec == calibration.match
     finally:
         path.unlink()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosslens.errors import InputError
-from crosslens.matching import RankedQueries, retrieval_metrics
+from crosslens.evaluation import RankedQueries, retrieval_metrics
 
 MEASURES = {
     "mrr": "recip_rank", "map": "map",
@@ -98,7 +98,7 @@ def test_many_queries_are_ranked_in_pieces_as_in_one_go(monkeypatch: pytest.Monk
     images, texts = random.standard_normal((40, 8)), random.standard_normal((100, 8))
     owners = random.integers(-1, 40, 100)
     whole = retrieval_metrics(images, texts, owners, resamples=0)
-    monkeypatch.setattr("crosslens.matching.ranks._SCORES", 90)
+    monkeypatch.setattr("crosslens.evaluation.ranks._SCORES", 90)
     pieces = retrieval_metrics(images, texts, owners, resamples=0)
     for name, ranked in whole.directions.items():
         other = pieces.directions[name]

@@ -11,7 +11,7 @@ import pytest
 
 from crosslens import Matcher
 from crosslens.errors import InputError
-from crosslens.matching import Pairs, evaluate_retrieval, load_pairs
+from crosslens.evaluation import Pairs, evaluate_retrieval, load_pairs
 
 COLOURS = ("red", "green", "blue")
 

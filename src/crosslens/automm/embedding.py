@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from crosslens.arguments import choice
 from crosslens.automm.hyperparameters import open_model, read_hyperparameters
 from crosslens.errors import CrosslensWarning, InputError, MissingExtraError, warn
-from crosslens.evaluate import Labels, Table, load_extra
-from crosslens.probability import Probability
-from crosslens.texts import modality_of
+from crosslens.evaluation.metrics import Labels, Table, load_extra
+from crosslens.matching.match_probability import Probability
+from crosslens.texts.validation import modality_of
 from crosslens.types import Float32, Modality
 
 Side = Literal["query", "response"]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crosslens.errors import LibraryBusyError, NetworkLibraryWarning, warn
-from crosslens.store.filesystem import OVER_NETWORK, file_system_of
+from crosslens.store.network_filesystem import OVER_NETWORK, file_system_of
 
 _BUSY_SECONDS = 10
 # Over a network readers and the writer wait for each other.

@@ -18,18 +18,18 @@ import numpy as np
 
 from crosslens.arguments import whole
 from crosslens.errors import InputError, QueryError
-from crosslens.library import Library
+from crosslens.library.concept_filters import check_usable, fitting_ids, unknown
+from crosslens.library.library import Library
+from crosslens.library.search_view import View
 from crosslens.search.exact import Exact
-from crosslens.store import concepts as rows
-from crosslens.store.catalog import Catalog
-from crosslens.store.concepts import ConceptRow
-from crosslens.store.lock import writer_lock
-from crosslens.store.tags import clean_tag
-from crosslens.teach.filtering import check_usable, fitting_ids, unknown
-from crosslens.teach.fitting import Marks, Targets, fitted, joined, several
-from crosslens.teach.head import Rate, least_certain, logit, sigmoid
+from crosslens.search.linear_head import Rate, least_certain, logit, sigmoid
+from crosslens.store import concept_rows as rows
+from crosslens.store.concept_rows import ConceptRow
+from crosslens.store.database import Catalog
+from crosslens.store.locks import writer_lock
+from crosslens.store.tag_rows import clean_tag
+from crosslens.teach.head_training import Marks, Targets, fitted, joined, several
 from crosslens.types import Float32, Hit, Int64, Modality
-from crosslens.view import View
 
 # From this score on, something fits: yes and no weigh the same, so here the two are equally near.
 THRESHOLD = 0.5

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from crosslens.models.spec import ModelSpec
-from crosslens.tokenize import Tokenize
+from crosslens.texts.tokenizer import Tokenize
 from crosslens.types import Float32
 
 
