@@ -25,6 +25,7 @@ from crosslens.models.bundle import load_bundle
 from crosslens.models.certificate import find_certificate
 from crosslens.train import heads
 from crosslens.train.cached_embeddings import exact_matcher
+from crosslens.train.export_certificate import MappedModel, certify_export
 from crosslens.train.fold_projection import Maps, fold_maps
 from crosslens.train.heads import HeadSettings, train_heads
 from crosslens.train.pair_dataset import Pairs
@@ -210,14 +211,35 @@ def test_heads_find_more_of_what_is_held_out(
     matcher = Matcher(done.bundle.folder, precision="f32")
     ranked = matcher.embed_texts([line[0] for line in val.texts]) @ matcher.embed_images(val.images).T
     assert (ranked.argmax(axis=1) == np.arange(len(val))).mean() == pytest.approx(done.validation.recall_1)
-    assert done.certificate is not None
-    assert done.certificate == find_certificate(done.bundle)
-    assert done.certificate.passed("f32")
     card = (done.bundle.folder / "README.md").read_text()
     assert f"| before training | {done.before.recall_1:.1%}" in card
     rows = log_of(tmp_path / "run")
     assert rows[0]["step"] == "0"
     assert float(rows[0]["recall_1"]) == pytest.approx(done.before.recall_1)
+
+
+def test_the_bundle_is_held_against_the_model_with_its_maps(tmp_path: Path, train: Pairs) -> None:
+    write_bundle(tmp_path / "base", "clip")
+    held = shapes(2, seed=3)
+    done = train_heads(tmp_path / "base", train, held, tmp_path / "run", QUICK)
+    assert done.step > 0
+    found = done.certificate
+    assert found is not None
+    assert found == find_certificate(done.bundle)
+    assert found.reference == "the model in float32, its vectors mapped, exact decoding"
+    assert found.passed("f32")
+    [exact] = [run for run in found.runs if run.subject == "f32"]
+    assert min(exact.image_min, exact.text_min) > 0.99999
+    # A map that is not the one in the bundle is found out.
+    base = exact_matcher(load_bundle(tmp_path / "base")).model
+    still = np.eye(DIMENSION, dtype=np.float32)
+    other = certify_export(MappedModel(base, still, still, done.bundle.spec), done.bundle, held)
+    assert other is not None
+    assert other.passed("f32") is False
+    assert (
+        train_heads(tmp_path / "base", train, held, tmp_path / "run", QUICK, certify=False).certificate
+        is None
+    )
 
 
 def log_of(folder: Path) -> list[dict[str, str]]:
