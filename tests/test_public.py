@@ -9,32 +9,10 @@ from pathlib import Path
 import pytest
 
 import crosslens
+from draw_tree import GROUND, PACKAGES
 
 SOURCE = Path(crosslens.__file__).parent
 
-# Earlier may be imported by later, never the other way round; the files at the top are the ground.
-GROUND = ("errors", "types", "arguments", "checksum", "app_folders")
-PACKAGES = (
-    "models",
-    "search",
-    "store",
-    "images",
-    "texts",
-    "towers",
-    "encode",
-    "matching",
-    "evaluation",
-    "acquire",
-    "library",
-    "teach",
-    "maintenance",
-    "watch",
-    "diagnose",
-    "train",
-    "automm",
-    "serve",
-    "cli",
-)
 # What a stage must not know, whatever its rank.
 FORBIDDEN = {
     "store": ("matching", "towers", "models", "encode", "images"),

@@ -1,6 +1,6 @@
 """The library: pictures indexed once, searched ever after. Composes all stages.
 
-read → decode → preprocess → encode → store     IndexRun (indexing.py)
+read → decode → preprocess → encode → store     IndexRun (library/indexing.py)
 encode → search                                 Library.search
 """
 

@@ -5,7 +5,7 @@ asked of the library itself, and relevance is the product of the answers:
 
     presence    is there anything of what was asked for? The level of the query, made of its five best
                 scores, is compared with the levels that texts which no picture shows
-                (models/unpictured.py) have in the same library. The more pictures there are, the higher the
+                (models/null_texts.py) have in the same library. The more pictures there are, the higher the
                 best score of any text is by chance, and theirs just as much.
     closeness   how near is this result to the best? Its place between what is usual, the mean over the
                 whole library, and the level. A few pictures are no measure of what is usual: two dogs are

@@ -54,7 +54,7 @@ def renew_facts(db: sqlite3.Connection, hash_: bytes, facts: Facts) -> None:
 def add_tags(db: sqlite3.Connection, hash_: bytes, tags: Sequence[str]) -> int:
     """Tag a content that is known; returns how many tags are new to it. The first way to write one stays.
 
-    One that a concept gave (store/concepts.py) is from now on as if it had not.
+    One that a concept gave (store/concept_rows.py) is from now on as if it had not.
     """
     rows = [(hash_, key_of(tag), clean_tag(tag)) for tag in tags]
     claim = "UPDATE tags SET source = NULL WHERE hash = ? AND key = ? AND source IS NOT NULL"

@@ -260,7 +260,7 @@ def run_service(config: ServeConfig, log_level: str, *, show_page: bool) -> None
         port=config.port,
         log_config=None,
         log_level="warning" if log_level == "info" else log_level,
-        access_log=False,  # there is one that tells less (serve/guard.py)
+        access_log=False,  # there is one that tells less (serve/security/middleware.py)
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
