@@ -49,14 +49,10 @@ def docstring(path: Path) -> str:
 
 def tree(*, modules: bool) -> str:
     """All packages with what they do, as an indented block of Markdown. modules: with those in each."""
-    lines = ["src/crosslens/"]
-    for name in GROUND:
-        lines.append(f"  {f'{name}.py':<16}{docstring(SOURCE / f'{name}.py')}")
-    for name in PACKAGES:
-        folder = SOURCE / name
-        lines += (
-            _package(folder, 2, modules=modules) if folder.is_dir() else [_line(folder.with_suffix(".py"), 2)]
-        )
+    lines = ["src/crosslens/", *(_line(SOURCE / f"{name}.py", 2) for name in GROUND)]
+    for folder in (SOURCE / name for name in PACKAGES):
+        file = folder.with_suffix(".py")
+        lines += [_line(file, 2)] if file.is_file() else _package(folder, 2, modules=modules)
     return "\n".join(f"    {line}" for line in lines)
 
 

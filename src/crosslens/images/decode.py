@@ -1,4 +1,4 @@
-"""Stage 2, decode: a picture of any kind (images/open_image.py opens it) → upright RGB in the colours of sRGB.
+"""Decoding: an image file of any kind (opened by images/open_image.py) → upright RGB, 8 bits, sRGB.
 
 Pillow images carry the pixels between decode and preprocess: 8 bits, mode RGB, the same memory that an
 array (h, w, 3) uint8 would hold, without copying it twice.

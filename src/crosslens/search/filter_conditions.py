@@ -1,7 +1,7 @@
 """What may be asked of an item besides meaning: dates, sizes, places, names. Frozen values, and their syntax.
 
-Each prints as it is written in a query, `name:value`, which search/filter_values.py reads back. store/filter_sql.py
-finds what fits.
+Each prints as it is written in a query, `name:value`, which search/filter_values.py reads back.
+store/filter_sql.py finds what fits.
 """
 
 from __future__ import annotations

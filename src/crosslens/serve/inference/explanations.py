@@ -1,7 +1,7 @@
 """Why an item was found: how much each term of a search has in its score, and where in the picture it is.
 
-The query vector is q = Σ cᵢ·vᵢ (search/query_mixing.py), so the score of an item x is Σ cᵢ·(vᵢ·x): a share for each
-term. Where: each cell of a grid over what the model saw is covered with the picture's mean colour, and the
+The query vector is q = Σ cᵢ·vᵢ (search/query_mixing.py), so the score of an item x is Σ cᵢ·(vᵢ·x): a share
+for each term. Where: each cell of a grid over what the model saw is covered with the picture's mean colour, and the
 score without it is compared with the score. It asks nothing of a model but vectors.
 """
 
