@@ -207,7 +207,7 @@ def test_facts_that_are_missing_are_read_when_a_file_is_opened_again(tmp_path: P
     file.write_bytes(picture(everything()))
     with Library.open(tmp_path / "library", fake) as library:
         library.index(folder)
-        with library._existing().writing() as db:  # as a library of version 1 has it
+        with library.database.writing() as db:  # as a library of version 1 has it
             db.execute("DELETE FROM facts")
         library.index()
         assert rows(library)["a.jpg"][0] == 0
@@ -220,7 +220,7 @@ def test_facts_go_with_their_content(tmp_path: Path, fake: Matcher) -> None:
     with Library.open(tmp_path / "library", fake) as library:
         library.add(images=[picture(everything())])
         library.remove(1)
-        with library._existing().writing() as db:
+        with library.database.writing() as db:
             db.execute("DELETE FROM vectors")
             db.execute("DELETE FROM contents")
             assert db.execute("SELECT count(*) FROM facts").fetchone() == (0,)

@@ -174,15 +174,15 @@ def test_vectors_of_the_new_model_leave_what_was_derived_for_the_old_one(
 ) -> None:
     with Library.open(folder) as library:
         library.search("red")
-        stamp, matrix = library._existing().stamp(), library.matrix("image")
+        stamp, matrix = library.database.stamp(), library.matrix("image")
         migrate(folder, turned, Plan(switch=False))
-        assert library._existing().stamp() == stamp
+        assert library.database.stamp() == stamp
         assert library.matrix("image") is matrix
-        new = library._existing().stamp(TURNED)
+        new = library.database.stamp(TURNED)
         assert new != stamp
         library.add(texts="green")
         migrate(folder, turned, Plan(switch=False))
-        assert library._existing().stamp(TURNED) not in (new, stamp)
+        assert library.database.stamp(TURNED) not in (new, stamp)
 
 
 def test_codes_for_approximate_search_of_both_models_lie_beside_each_other(
@@ -192,7 +192,7 @@ def test_codes_for_approximate_search_of_both_models_lie_beside_each_other(
     index = faiss.IndexFlat(4)
     codes = Codes(index, np.empty(0, np.uint64), {})
     with Library.open(folder) as old, Library.open(folder, "turned") as new:
-        catalog = old._existing()
+        catalog = old.database
         kept = {}
         for view in (old.view(), new.view()):
             place, stamp = CodesPlace(folder, view.record, "image"), catalog.stamp(view.record.identity)
@@ -393,7 +393,7 @@ def test_the_switch_waits_for_whoever_writes_and_catches_up_what_it_wrote(
     held = threading.Event()
 
     def write() -> None:
-        with Library.open(folder) as library, library._filling() as catalog:
+        with Library.open(folder) as library, library.writing() as catalog:
             held.set()
             assert hold.wait(30)
             from crosslens.library.in_memory_items import add_texts

@@ -340,7 +340,7 @@ def test_a_reader_of_a_library_in_another_journal_mode_notices_what_is_written(
         assert len(list(library.items())) == 4
         database.execute("COMMIT")
         assert len(list(library.items())) == 3
-        assert library._existing()._frozen is None  # SQLite itself tells it
+        assert library.database._frozen is None  # SQLite itself tells it
     database.close()
 
 

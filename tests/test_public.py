@@ -74,6 +74,37 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     sorter.prepare()  # raises CycleError, which names the circle
 
 
+def test_no_module_uses_anothers_private_names() -> None:
+    trees = {path: list(ast.walk(ast.parse(path.read_text()))) for path in SOURCE.rglob("*.py")}
+    own = {path: {name for node in nodes for name in private_names(node)} for path, nodes in trees.items()}
+    ours = set().union(*own.values())
+    for path, nodes in trees.items():
+        reached = {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute) and not node.attr.startswith("__")
+            if ast.unparse(node.value) not in {"self", "cls", "super()"}
+        }
+        # The packages of EfficientNet-Lite have such names themselves.
+        if path.name != "efficientnet.py":
+            assert not (reached & ours) - own[path], f"{module_name(path)} uses what is private elsewhere"
+
+
+def private_names(node: ast.AST) -> list[str]:
+    """Private names that a node defines: functions, class attributes, attributes of self."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return [node.name] if node.name.startswith("_") else []
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+    names = [
+        target.id if isinstance(target, ast.Name) else target.attr
+        for target in (part for one in targets for part in ast.walk(one))
+        if isinstance(target, ast.Name)
+        or (isinstance(target, ast.Attribute) and ast.unparse(target.value) == "self")
+    ]
+    return [name for name in names if name.startswith("_")]
+
+
 def test_few_files_stand_at_the_top_and_each_package_says_what_it_is() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= 8
     for path in SOURCE.rglob("__init__.py"):

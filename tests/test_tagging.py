@@ -241,9 +241,9 @@ def test_quoted_words_are_found_in_names_captions_and_tags(library: Library, pic
     tagging.tag(library, pictures / "green.png", "Café terrace")
     for words, stem in (("OLD bridge", "bridge"), ("cafe terrace", "green"), ("yellow", "yellow"),
                         ("prague", "bridge")):  # fmt: skip
-        assert matching(library._existing(), "image", words).tolist() == [ids(library)[stem]]
+        assert matching(library.database, "image", words).tolist() == [ids(library)[stem]]
     for words in ("bridge old", "caf", "!?", "", '"', "a AND b", "name:red", "\0"):
-        assert matching(library._existing(), "image", words).tolist() == []
+        assert matching(library.database, "image", words).tolist() == []
     by_meaning = names(search(library, 'red "unheard of"', k=5))
     hits = search(library, 'red "cafe terrace"', k=5)
     assert by_meaning.index("green") > 1  # its tag brings it to the front, beside the best by meaning
@@ -257,7 +257,7 @@ def test_words_respect_filters_and_kinds(library: Library, pictures: Path, tmp_p
     table.write_text("text\na red barn\n")
     library.index(table, text_column="text")
     assert names(search(library, '"red barn" kind:text')) == ["t"]
-    assert matching(library._existing(), "image", "red barn").tolist() == []
+    assert matching(library.database, "image", "red barn").tolist() == []
     tagging.tag(library, pictures, "x")
     found = search(library, '"x" ext:png -path:red.png', k=10)
     assert sorted(names(found)) == ["blue", "green", "yellow"]
@@ -280,7 +280,7 @@ def test_words_that_are_pushed_away_are_not_looked_for(library: Library, picture
 def test_the_index_of_words_is_verified_and_made_anew(library: Library, tmp_path: Path) -> None:
     folder = library.folder
     assert verify(folder).clean
-    with library._existing().writing() if False else library._writable().writing() as db:
+    with library.database.writing() if False else library.open_for_writing().writing() as db:
         db.execute("DELETE FROM words WHERE rowid = 1")
         db.execute("UPDATE words SET name = 'nonsense' WHERE rowid = 2")
     found = verify(folder).findings

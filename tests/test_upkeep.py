@@ -290,7 +290,7 @@ def test_a_backup_holds_what_the_library_holds_and_is_one_of_its_own(
     assert dump(tmp_path / "backup") == dump(folder)
     with Library.open(tmp_path / "backup", fake) as copy, Library.open(folder, fake) as library:
         assert copy.search("red") == library.search("red")
-        assert copy._existing().stamp() != library._existing().stamp()
+        assert copy.database.stamp() != library.database.stamp()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

@@ -445,7 +445,7 @@ def test_searches_are_prepared_when_it_is_calm(watcher: Watcher, paint: Callable
     paint("black.png")
     watcher.until(added=1)
     with Library.open(watcher.folder, watcher.matcher) as library:
-        generation = library._existing().stamp()[1]
+        generation = library.database.stamp()[1]
     until = time.monotonic() + PATIENCE
     while not list((watcher.folder / DERIVED).glob(f"{generation}-*")):
         assert time.monotonic() < until

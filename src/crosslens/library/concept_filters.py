@@ -28,7 +28,8 @@ class Holder(Protocol):
     @property
     def record(self) -> ModelRecord: ...  # noqa: D102
     def matrix(self, kind: Modality) -> Matrix: ...  # noqa: D102
-    def _existing(self) -> Catalog: ...
+    @property
+    def database(self) -> Catalog: ...  # noqa: D102
 
 
 def concept_filters(query: Query) -> list[Filter]:
@@ -70,7 +71,7 @@ def fitting_ids(library: Holder, row: ConceptRow, *, with_marks: bool = True) ->
     rows, _ = rows_above(matrix.index, row.weights, logit(row.threshold) - row.bias)
     ids: Int64 = np.asarray(matrix.ids)[rows]
     if with_marks:
-        yes, no = marked(library._existing(), row.name)
+        yes, no = marked(library.database, row.name)
         there = yes[np.isin(yes, matrix.ids)]
         ids = np.setdiff1d(np.union1d(ids, there), no)
     return ids
@@ -89,7 +90,7 @@ def check_usable(row: ConceptRow, library: Holder, kind: Modality | None = None)
         )
     if len(row.weights) != library.record.dimension or not np.isfinite(row.weights).all():
         raise LibraryDamagedError(
-            f"library {library._existing().folder}: the weights of the concept {row.name!r} are damaged",
+            f"library {library.database.folder}: the weights of the concept {row.name!r} are damaged",
             f"Teach it again from its marks: crosslens teach '{row.name}' --threshold {row.threshold:g}",
         )
     if kind is not None and kind != row.kind:
@@ -111,11 +112,11 @@ def unknown(catalog: Catalog, name: str) -> QueryError:
 
 def _found(libraries: Sequence[Holder], one: Holder, name: str) -> tuple[ConceptRow, bool]:
     """A concept, and whether it is the library's own."""
-    own = concept_row(one._existing(), name)
+    own = concept_row(one.database, name)
     if own is not None:
         return own, True
     for other in libraries:
-        row = concept_row(other._existing(), name)
+        row = concept_row(other.database, name)
         if row is not None:
             return row, False
-    raise unknown(one._existing(), name)
+    raise unknown(one.database, name)

@@ -71,7 +71,7 @@ def _grouped(libraries: Sequence[Searched], hits: Sequence[Hit], grouping: Group
     known: dict[tuple[str, int], Known] = {}
     for name, one in by_name.items():
         ids = [hit.id for hit in hits if hit.library in (None, name)]
-        known |= {(name, number): facts for number, facts in known_of(one._existing(), ids).items()}
+        known |= {(name, number): facts for number, facts in known_of(one.database, ids).items()}
     groups: dict[str, list[Hit]] = {}
     key_of = _KEYS.get(grouping.by, _day)
     for hit in hits:

@@ -80,9 +80,9 @@ class Library:
         )
         matcher = model if isinstance(model, Matcher) or model is None else matcher_of(model, how)
         library = cls(path, matcher, how, connect)
-        library._look()
+        library.find_database()
         if matcher is not None:
-            check_model(path, library._record(), matcher)
+            check_model(path, library.find_record(), matcher)
         return library
 
     def __enter__(self) -> Self:
@@ -105,15 +105,47 @@ class Library:
         return self._folder
 
     @property
+    def database(self) -> Catalog:
+        """The open database. Raises LibraryNotFoundError."""
+        if self._catalog is None:
+            self._catalog = Catalog(self._folder)
+        return self._catalog
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the database is open in this object."""
+        return self._catalog is not None
+
+    def find_database(self) -> Catalog | None:
+        """The database if there is one: another process may have made it since."""
+        with contextlib.suppress(LibraryNotFoundError):
+            return self.database
+        return None
+
+    def open_for_writing(self) -> Catalog:
+        """The database, opened for writing; where that fails, the one for reading stays open.
+
+        For who holds the writer's lock; `writing` takes it.
+        """
+        catalog = Catalog(self._folder, create=True)
+        self.close()
+        self._catalog = catalog
+        return catalog
+
+    @property
     def matcher(self) -> Matcher:
         """The matcher with the library's model: the new one, when the library was migrated meanwhile."""
-        self._look()
-        return self._matcher_of(self._record())
+        self.find_database()
+        return self.matcher_with(self.find_record())
 
     @property
     def record(self) -> ModelRecord:
         """The model that it is searched with, without opening it. Raises LibraryNotFoundError."""
         return self._model()
+
+    def find_record(self) -> ModelRecord | None:
+        """`record`, or None while nothing is open or indexed."""
+        return None if self._catalog is None else searched_model(self._catalog, self._asked_matcher)
 
     # -- index ------------------------------------------------------------------------------------
 
@@ -135,7 +167,7 @@ class Library:
         """
         paths = several_paths("a source", sources)
         text_column = None if text_column is None else word("text_column", text_column)
-        self._look()
+        self.find_database()
         if not paths and self._catalog is None:
             raise LibraryNotFoundError(
                 f"there is no crosslens library in {self._folder} yet", "Name a folder of pictures to index"
@@ -143,7 +175,7 @@ class Library:
         check_sources(
             paths, {root.path for root in self._catalog.roots()} if self._catalog else set(), text_column
         )
-        with self._filling() as catalog:
+        with self.writing() as catalog:
             run = IndexRun(catalog, self.matcher, on_progress)
             report = run.run(paths, text_column, changes or Changes())
         if changes is None:
@@ -157,7 +189,7 @@ class Library:
         """
         view = self.view()
         for kind in get_args(Modality):
-            if self._existing().holds(kind):
+            if self.database.holds(kind):
                 matrix = view.matrix(kind)
                 self.vectors.searching.build(
                     matrix, view.record, kind, lambda: view.matcher.embed_texts(PROBES)
@@ -180,20 +212,20 @@ class Library:
         if (images is None) == (texts is None):
             raise InputError("add takes either images or texts", "Call it once for each")
         names = [names] if isinstance(names, str) else names
-        with self._filling() as catalog:
+        with self.writing() as catalog:
             if images is not None:
                 return add_images(catalog, self.matcher, several(images), names)
             return add_texts(catalog, self.matcher, () if texts is None else texts, names)
 
     @contextlib.contextmanager
-    def _filling(self) -> Iterator[Catalog]:
+    def writing(self) -> Iterator[Catalog]:
         """The database, made if need be, while this process alone writes to it; the model is noted in it."""
-        self._look()
+        self.find_database()
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         with writer_lock(self._folder):
             matcher = self.matcher
-            catalog = self._writable()
+            catalog = self.open_for_writing()
             check_model(self._folder, catalog.model(), matcher)  # another process may have made it meanwhile
             record = record_of(matcher)
             if catalog.model() != record:  # new, or the same model in another place
@@ -209,24 +241,24 @@ class Library:
         names it. Raises InputError for what is not in the library; then nothing is removed.
         """
         wanted = targets_of(targets)
-        self._existing()
+        self.database  # noqa: B018 (raises where there is none)
         with writer_lock(self._folder):
-            return self._writable().forget(wanted)
+            return self.open_for_writing().forget(wanted)
 
     def get(self, number: int) -> Hit | None:
         """An item by its id, as a Hit with score NaN; None when there is no such item."""
-        rows = self._existing().items([whole("id", number, least=0)])
+        rows = self.database.items([whole("id", number, least=0)])
         return rows[0].hit(float("nan")) if rows else None
 
     def items(self) -> Iterator[Hit]:
         """Every item, by path, as Hits with score NaN; read as they are taken."""
         self._model()
-        for row in self._existing().all_items():
+        for row in self.database.all_items():
             yield row.hit(float("nan"))
 
     def same_content(self) -> list[list[int]]:
         """Ids of items with the same content, in groups of two and more."""
-        return self._existing().same_content()
+        return self.database.same_content()
 
     # -- search -----------------------------------------------------------------------------------
 
@@ -270,55 +302,36 @@ class Library:
         """The vectors of the library's pictures or texts as they are now."""
         return self.view().matrix(kind)
 
-    def _kind(self, kind: Modality | None) -> Modality:
-        return self.view()._kind(kind)
+    def resolve_kind(self, kind: Modality | None) -> Modality:
+        """What to search for; see `View.resolve_kind`."""
+        return self.view().resolve_kind(kind)
 
-    def _hits(
+    def nearest(
         self, queries: Float32, k: int, kind: Modality, allowed: Allowed | None = None
     ) -> list[list[Hit]]:
-        return self.view()._hits(queries, k, kind, allowed)
+        """The k nearest items to each query vector; see `View.nearest`."""
+        return self.view().nearest(queries, k, kind, allowed)
 
     # -- facts ------------------------------------------------------------------------------------
 
     def stats(self) -> LibraryStats:
         """Numbers about the library. Raises LibraryNotFoundError before the first `index`."""
         view = self.view()
-        kind = view._kind(None)
+        kind = view.resolve_kind(None)
         facts = self.vectors.searching.facts(view.matrix(kind), view.record, kind)
-        return library_stats(self._existing(), view.record, facts)
+        return library_stats(self.database, view.record, facts)
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Open the database if there is one: another process may have made it since."""
-        if self._catalog is None:
-            with contextlib.suppress(LibraryNotFoundError):
-                self._catalog = Catalog(self._folder)
-
-    def _existing(self) -> Catalog:
-        if self._catalog is None:
-            self._catalog = Catalog(self._folder)
-        return self._catalog
-
-    def _writable(self) -> Catalog:
-        """The database opened for writing; where that fails, the one for reading stays."""
-        catalog = Catalog(self._folder, create=True)
-        self.close()
-        self._catalog = catalog
-        return catalog
-
     def _model(self) -> ModelRecord:
-        record = searched_model(self._existing(), self._asked_matcher)
+        record = searched_model(self.database, self._asked_matcher)
         if record is None:
             raise LibraryNotFoundError(
                 f"the library in {self._folder} is empty", "Fill it with: crosslens index FOLDER"
             )
         return record
 
-    def _record(self) -> ModelRecord | None:
-        return None if self._catalog is None else searched_model(self._catalog, self._asked_matcher)
-
-    def _matcher_of(self, record: ModelRecord | None) -> Matcher:
+    def matcher_with(self, record: ModelRecord | None) -> Matcher:
         """A matcher with this model: that which was asked for, or else one as the library remembers it."""
         matcher = self._asked_matcher or self._matcher
         stale = record is not None and matcher is not None and matcher.spec.identity != record.identity

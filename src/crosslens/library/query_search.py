@@ -47,9 +47,10 @@ class Searched(Protocol):
     @property
     def record(self) -> ModelRecord: ...  # noqa: D102
     def matrix(self, kind: Modality) -> Matrix: ...  # noqa: D102
-    def _existing(self) -> Catalog: ...
-    def _kind(self, kind: Modality | None) -> Modality: ...
-    def _hits(
+    @property
+    def database(self) -> Catalog: ...  # noqa: D102
+    def resolve_kind(self, kind: Modality | None) -> Modality: ...  # noqa: D102
+    def nearest(  # noqa: D102
         self, queries: Float32, k: int, kind: Modality, allowed: Allowed | None = None
     ) -> list[list[Hit]]: ...
 
@@ -132,7 +133,7 @@ def find(library: Searched | Sequence[Searched], asked: Asked, page: Page) -> li
         _check_filters_alone(query, asked)
     parts = []
     for one in libraries:
-        catalog = one._existing()
+        catalog = one.database
         if not several or catalog.holds(kind):
             allowed = fitting(catalog, kind, conditions, asked.whole_paths) if conditions or alone else None
             allowed = narrowed(libraries, one, kind, query, allowed)
@@ -159,9 +160,9 @@ def find_many(
 ) -> list[list[Hit]]:
     """`find` for many texts at once, plain words each. Raises what it raises."""
     view = library.view()
-    spec, kind = view.matcher.spec, view._kind(kind)
+    spec, kind = view.matcher.spec, view.resolve_kind(kind)
     vectors = view.matcher.embed_texts(list(texts))
-    found = view._hits(vectors, k, kind)
+    found = view.nearest(vectors, k, kind)
     return judged(view, vectors, found, are_best=True) if kind == "image" and is_known(spec) else found
 
 
@@ -175,7 +176,7 @@ class _Part:
     name: str | None
 
     def nearest(self, vector: Float32, k: int, allowed: Int64 | None) -> list[Hit]:
-        return self.named(self.library._hits(vector[None], k, self.kind, allowed)[0])
+        return self.named(self.library.nearest(vector[None], k, self.kind, allowed)[0])
 
     def named(self, hits: list[Hit]) -> list[Hit]:
         return hits if self.name is None else [replace(hit, library=self.name) for hit in hits]
@@ -187,11 +188,11 @@ _Found: TypeAlias = tuple[int, Hit]
 
 def _kind(libraries: Sequence[Searched], kind: Modality | None) -> Modality:
     """What to look for; pictures, unless only texts are there. Raises QueryError for what none holds."""
-    wanted: set[Modality] = {one._kind(None) for one in libraries} if len(libraries) > 1 else set()
+    wanted: set[Modality] = {one.resolve_kind(None) for one in libraries} if len(libraries) > 1 else set()
     if kind is None and wanted:
         return "image" if "image" in wanted else "text"
-    holds = next((one for one in libraries if kind and one._existing().holds(kind)), libraries[0])
-    return holds._kind(kind)
+    holds = next((one for one in libraries if kind and one.database.holds(kind)), libraries[0])
+    return holds.resolve_kind(kind)
 
 
 def _nearest(parts: Sequence[_Part], vector: Float32, k: int) -> list[_Found]:
@@ -238,7 +239,7 @@ def _fused(parts: Sequence[_Part], vector: Float32, query: Query, last: int) -> 
         (term.weight, [(number, int(one)) for one in ids[:depth]])
         for term in quoted
         for number, part in enumerate(parts)
-        if len(ids := matching(part.library._existing(), part.kind, term.text, part.allowed))
+        if len(ids := matching(part.library.database, part.kind, term.text, part.allowed))
     ]
     if not literal:
         return _nearest(parts, vector, last)
@@ -256,7 +257,7 @@ def _arranged(parts: Sequence[_Part], hits: Sequence[_Found], order: Order) -> l
     keys: dict[tuple[int, int], float | str] = {}
     for number, part in enumerate(parts):
         ids = [hit.id for where, hit in hits if where == number]
-        found = sort_keys(part.library._existing(), ids, order)
+        found = sort_keys(part.library.database, ids, order)
         keys |= {(number, one): key for one, key in found.items()}
     there = [(number, hit) for number, hit in hits if (number, hit.id) in keys]
     return sorted(there, key=lambda row: (keys[row[0], row[1].id], row[0], row[1].id))
@@ -291,12 +292,12 @@ def _listed(parts: Sequence[_Part], page: Page) -> list[Hit]:
     rows: list[tuple[float | str, int, int]] = []
     for number, part in enumerate(parts):
         ids = [] if part.allowed is None else part.allowed.tolist()
-        keys = sort_keys(part.library._existing(), ids, order)
+        keys = sort_keys(part.library.database, ids, order)
         rows += [(key, number, one) for one, key in keys.items()]
     rows.sort()
     hits = []
     for _, number, one in rows[page.offset : page.offset + page.k]:
-        found = [row.hit(float("nan")) for row in parts[number].library._existing().items([one])]
+        found = [row.hit(float("nan")) for row in parts[number].library.database.items([one])]
         hits += parts[number].named(found)
     return hits
 
@@ -337,7 +338,7 @@ def _picture(libraries: Sequence[Searched], picture: Picture, *, files: bool) ->
         if len(libraries) > 1:
             problem = f"~#{picture.source} is the number of an item in one library, and several are searched"
             raise QueryError(problem, "Name its file: ~dog.jpg")
-        return vector_of(library._existing(), picture.source, library.matcher.spec.identity)
+        return vector_of(library.database, picture.source, library.matcher.spec.identity)
     if not files:
         problem = f"~{picture.source} is a file, and files are not opened here"
         raise QueryError(problem, "Name an item by its number, as ~#12")

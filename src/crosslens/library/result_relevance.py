@@ -36,7 +36,7 @@ class Judged(Protocol):
     @property
     def matcher(self) -> Matcher: ...  # noqa: D102
     def matrix(self, kind: Modality) -> Matrix: ...  # noqa: D102
-    def _hits(self, queries: Float32, k: int, kind: Modality) -> list[list[Hit]]: ...
+    def nearest(self, queries: Float32, k: int, kind: Modality) -> list[list[Hit]]: ...  # noqa: D102
 
 
 def is_known(spec: ModelSpec) -> bool:
@@ -55,7 +55,7 @@ def judged(
     if not any(found):
         return list(found)
     is_enough = are_best and min(map(len, found)) >= TOP
-    whole = found if is_enough else library._hits(queries, TOP, "image")
+    whole = found if is_enough else library.nearest(queries, TOP, "image")
     background, fitted = _background(library), _fitted(library.matcher.spec)
     return [
         _told(hits, relevance(_scores(hits), _scores(best), query, background, fitted))
@@ -105,7 +105,7 @@ def _kept_levels(library: Judged, matrix: Matrix) -> tuple[Float32, float]:
     except (OSError, ValueError, KeyError, TypeError):  # not there, or not whole
         pass
     texts = _unpictured(library.matcher)
-    found = library._hits(texts, TOP, "image")
+    found = library.nearest(texts, TOP, "image")
     levels = np.array([level(_scores(hits)[None])[0] if hits else 0 for hits in found], np.float32)
     usual = float(texts.mean(axis=0) @ matrix.mean)
     _keep(file, json.dumps({"stamp": stamp, "levels": levels.tolist(), "usual": usual}).encode())

@@ -57,8 +57,9 @@ class Viewed(Protocol):
 
     @property
     def folder(self) -> Path: ...  # noqa: D102
-    def _existing(self) -> Catalog: ...
-    def _matcher_of(self, record: ModelRecord) -> Matcher: ...
+    @property
+    def database(self) -> Catalog: ...  # noqa: D102
+    def matcher_with(self, record: ModelRecord) -> Matcher: ...  # noqa: D102
 
 
 class View:
@@ -85,41 +86,47 @@ class View:
     @cached_property
     def matcher(self) -> Matcher:
         """A matcher with the model. Raises LibraryModelError."""
-        return self._library._matcher_of(self.record)
+        return self._library.matcher_with(self.record)
 
     def matrix(self, kind: Modality) -> Matrix:
         """The vectors of the library's pictures or texts."""
         if kind not in self._opened:
-            self._opened[kind] = self._library.vectors.matrix(self._existing(), self.record, kind)
+            self._opened[kind] = self._library.vectors.matrix(self.database, self.record, kind)
         return self._opened[kind]
 
-    def _existing(self) -> Catalog:
-        return self._library._existing()
+    @property
+    def database(self) -> Catalog:
+        """The library's open database."""
+        return self._library.database
 
-    def _kind(self, kind: Modality | None) -> Modality:
+    def resolve_kind(self, kind: Modality | None) -> Modality:
         """What to look for. Raises QueryError for what the library does not hold."""
         if kind not in (None, "image", "text"):
             raise QueryError(f"kind is {kind!r}", 'Wanted "image" or "text"')
-        if kind == "text" and not self._existing().holds("text"):
+        if kind == "text" and not self.database.holds("text"):
             raise QueryError(
                 f"library {self.folder} holds no texts",
                 "Add some: crosslens index TABLE --text-column NAME",
             )
         if kind is None:
             # In this order: whether there is a text among pictures takes long to find out.
-            texts_only = not self._existing().holds("image") and self._existing().holds("text")
+            texts_only = not self.database.holds("image") and self.database.holds("text")
             return "text" if texts_only else "image"
         return kind
 
-    def _hits(
+    def nearest(
         self, queries: Float32, k: int, kind: Modality, allowed: Allowed | None = None
     ) -> list[list[Hit]]:
+        """The k nearest items to each query vector, best first. queries: float32 (n, d), unit length.
+
+        allowed: ids to look among; None: all. Raises QueryError.
+        """
         k = whole("k", k, error=QueryError)
         matrix = self.matrix(kind)
         backend = self._library.vectors.searching.backend(matrix, self.record, kind)
         ids, scores = backend.search(queries, k, allowed)
         scores = np.clip(scores, -1, 1)  # stored as float16, a unit vector may be a little longer than 1
-        rows = items_of(self._existing(), matrix, self.record, np.unique(ids).tolist())
+        rows = items_of(self.database, matrix, self.record, np.unique(ids).tolist())
         items = {row.id: row for row in rows}
         return [
             [

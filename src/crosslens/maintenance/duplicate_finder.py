@@ -142,7 +142,7 @@ def _bursts(
 ) -> Iterator[tuple[int, int]]:
     """Pairs of items that one camera took within seconds, and that are near by meaning."""
     rows = {int(item): row for row, item in enumerate(matrix.ids) if int(item) in items}
-    known = known_of(library._existing(), list(rows))
+    known = known_of(library.database, list(rows))
     taken = sorted(
         (datetime.fromisoformat(facts.taken), items[item].path, item)
         for item, facts in known.items()

@@ -129,7 +129,7 @@ def import_vectors(
     matcher = library.matcher
     _check_model(source, matcher, stated=stated)
     count = _check_rows(source, matcher)
-    with library._filling() as catalog:
+    with library.writing() as catalog:
         check_model(library.folder, catalog.model(), matcher)  # it may have been migrated meanwhile
         return _Importer(catalog, matcher, source).run(count, on_progress)
 

@@ -90,7 +90,7 @@ def relevant(catalog: Catalog, given: Captions | None = None) -> Relevant:
 
 def compare(old: View, new: View, captions: Relevant) -> Comparison | None:
     """Search with both models for the same; None where no item has a vector of both. captions: `relevant`."""
-    kind = old._kind(None)
+    kind = old.resolve_kind(None)
     both = _Both(old, new, kind)
     if not len(both.ids):
         return None

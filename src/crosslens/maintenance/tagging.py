@@ -42,12 +42,12 @@ def untag(library: Library, targets: Targets, tags: Sequence[str] | str) -> int:
 
 def tags(library: Library) -> dict[str, int]:
     """How many items have each tag, by tag."""
-    return fulltext.tag_counts(library._existing())
+    return fulltext.tag_counts(library.database)
 
 
 def tags_of(library: Library, number: int) -> list[str]:
     """The tags of an item."""
-    return fulltext.tags_of(library._existing(), number)
+    return fulltext.tags_of(library.database, number)
 
 
 def _changed(
@@ -60,9 +60,9 @@ def _changed(
     if not wanted:
         raise InputError("no tag is given", "Give one or several")
     named = targets_of(targets)
-    library._existing()
+    library.database  # noqa: B018 (raises where there is none)
     with writer_lock(library.folder):
-        catalog = library._writable()
+        catalog = library.open_for_writing()
         return change(catalog, fulltext.ids_below(catalog, named), wanted)
 
 
@@ -72,7 +72,7 @@ def read_facts(library: Library, on_progress: OnProgress = lambda _: None) -> tu
     Returns how many pictures were read, and how many could not be: their files are not there, cannot be read,
     or changed since (`index` takes them). Needed once for a library of an older crosslens.
     """
-    with library._filling() as catalog:
+    with library.writing() as catalog:
         with catalog.reading() as db:
             query = (
                 "SELECT hash, min(path) FROM items JOIN contents USING (hash) "

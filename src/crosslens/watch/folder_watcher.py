@@ -283,7 +283,7 @@ class _Watch:
     def _known(self) -> set[str]:
         """Paths of all roots of the library."""
         try:
-            return {root.path for root in self._library._existing().roots()}
+            return {root.path for root in self._library.database.roots()}
         except LibraryNotFoundError:
             return set()
 

@@ -222,7 +222,7 @@ def chosen_matcher(config: ServeConfig) -> Matcher:
     matcher = None if config.model is None else matcher_of(config.model, config.how)
     for folder in config.libraries if matcher is None else ():
         with Library.open(folder) as library:
-            record = models_of(library._catalog).serving if library._catalog is not None else None
+            record = None if (found := library.find_database()) is None else models_of(found).serving
         if record is not None:
             matcher = remembered(folder, record, config.how)
             break

@@ -87,11 +87,11 @@ def explain(views: Sequence[View], asked: Asked, names: Sequence[str], item: tup
     wanted = [str(one) for one in concept_filters(asked.query) if not one.negated]
     names = [*names, *wanted] if ranked is not asked else names
     terms += ranked.more
-    rows = view._existing().items([number])  # none, where it was removed in between
+    rows = view.database.items([number])  # none, where it was removed in between
     kind: Modality = "text" if rows and rows[0].text is not None else "image"
-    holding = [one for one in views if one._existing().holds(kind)] or [view]
+    holding = [one for one in views if one.database.holds(kind)] or [view]
     weights = weigh(terms, covariance_of([one.matrix(kind) for one in holding]))
-    vector = filter_sql.vector_of(view._existing(), number, view.record.identity)
+    vector = filter_sql.vector_of(view.database, number, view.record.identity)
     cosines = [float(term.vector @ vector) for term in terms]
     shares = [
         Share(name, term.weight, cosine, float(weight) * cosine)

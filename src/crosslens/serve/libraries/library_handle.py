@@ -87,15 +87,15 @@ class Book:
     @property
     def catalog(self) -> Catalog | None:
         """Its database; None while nothing was ever put into it."""
-        if self._library._catalog is None:
+        if not self._library.is_open:
             with self._opening:
-                self._library._look()
-        return self._library._catalog
+                self._library.find_database()
+        return self._library.find_database() if self._library.is_open else None
 
     def existing(self) -> Catalog:
         """Its database. Raises LibraryNotFoundError."""
         self.catalog  # noqa: B018 (opens it)
-        return self._library._existing()
+        return self._library.database
 
     @property
     def aside(self) -> Library:
@@ -109,10 +109,10 @@ class Book:
 
     def beside(self) -> Catalog:
         """The database on that connection. Raises LibraryNotFoundError."""
-        if self._aside._catalog is None:
+        if not self._aside.is_open:
             with self._opening:
-                self._aside._look()
-        return self._aside._existing()
+                self._aside.find_database()
+        return self._aside.database
 
     def remembered(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         """What takes long to find out, found out once for each state of the library, one thing at a time."""
@@ -158,7 +158,7 @@ class Book:
                 view = self._library.view()
             except LibraryNotFoundError:  # it has a database, and nothing in it
                 return None
-            view.matrix(view._kind(None))
+            view.matrix(view.resolve_kind(None))
             now, self._stats = time.monotonic(), None
             self._seen = _Seen(view, stamp, now + _REST * (now - began), now - began)
             return view
@@ -172,7 +172,7 @@ class Book:
 
     def check_model(self) -> None:
         """Raise Problem where it has another model than the service."""
-        record = self._library._record()
+        record = self._library.find_record()
         if record is not None and record.identity != self._engine.spec.identity:
             said = f"{self.name!r} has the model {record.name!r}, this service {self._engine.reference!r}"
             remedy = "The operator can serve it with its own model: crosslens serve --model"
@@ -190,7 +190,7 @@ class Book:
             return None
         facts = None
         if record.identity == self._engine.spec.identity and (view := self.view()) is not None:
-            kind = view._kind(None)
+            kind = view.resolve_kind(None)
             facts = self._library.vectors.searching.facts(view.matrix(kind), record, kind)
         stats, now = library_stats(self.beside(), record, facts), time.monotonic()
         self._stats = (now + _REST * (now - began) + self._filling * _STATS_SECONDS, stats)
@@ -238,7 +238,7 @@ class Book:
         with self._gate, ExitStack() as stack:
             stack.callback(library.close)
             # While a job is at work the lock is this process's already.
-            catalog = library._writable() if self._filling else stack.enter_context(library._filling())
+            catalog = library.open_for_writing() if self._filling else stack.enter_context(library.writing())
             self._know_files(catalog)
             yield catalog, self._engine.plain
 
@@ -254,7 +254,7 @@ class Book:
         with ExitStack() as stack:
             stack.callback(library.close)
             with self._gate:
-                catalog = stack.enter_context(library._filling())
+                catalog = stack.enter_context(library.writing())
                 self._know_files(catalog)
                 self._filling = True
             try:
@@ -270,7 +270,7 @@ class Book:
     def prepare(self) -> None:
         """Make what searches need after a job. Nothing where the library is still empty."""
         with closing(self._opened(self._engine.plain)) as library, suppress(LibraryNotFoundError):
-            library._look()
+            library.find_database()
             library.prepare()
         self.refresh()
 

@@ -28,7 +28,7 @@ class Plane:
 
 def plane_of(view: View) -> Plane:
     """Lay out a library's pictures; of one that holds nothing else, its texts."""
-    matrix = view.matrix(view._kind(None))
+    matrix = view.matrix(view.resolve_kind(None))
     total = len(matrix.ids)
     if total == 0:
         return Plane((), (), 0)

@@ -86,7 +86,7 @@ class Completer:
             key, now = (kind, book.name), time.monotonic()
             kept = self._kept.get(key)
             if kept is None or kept[0] < now:
-                values = list(read(book.aside._existing()))[:_MOST_KEPT]
+                values = list(read(book.aside.database))[:_MOST_KEPT]
                 with self._lock:
                     self._kept[key] = kept = (now + _KEPT_SECONDS, values)
             found |= dict.fromkeys(kept[1])
