@@ -1,4 +1,4 @@
-"""Where crosslens keeps things for a user, by the customs of each system."""
+"""The user's folders for models, libraries, caches and settings, by the customs of each system."""
 
 from __future__ import annotations
 

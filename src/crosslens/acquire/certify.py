@@ -1,4 +1,4 @@
-"""`models check`: how near a model's fast ways of computing come to its reference, on this machine.
+"""`models check`: measures how near the fast ways of running a model come to its reference.
 
 pictures, texts ── reference: float32, every pixel ──┐
                 ── each precision, each decoding ────┴── cosines, rankings, speed ── Certificate

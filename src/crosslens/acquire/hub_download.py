@@ -1,4 +1,4 @@
-"""Files of a repository on the hub: by huggingface_hub, into its cache, at one commit, whole.
+"""Downloads from the Hugging Face hub: by huggingface_hub, into its cache, at one commit, whole.
 
 HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and HF_TOKEN mean what they mean to it. What is in the
 cache is not asked for again, and is enough without a network.

@@ -1,4 +1,4 @@
-"""Models of the catalogue and of the hub on this machine: pull, list, remove.
+"""Installed models: pull from catalogue or hub, list, remove.
 
 repository or folder ── its files, at one commit ── convert ── places.models() / NAME, whole or not at all
 """

@@ -1,4 +1,4 @@
-"""NNCF, which makes int8 graphs, loaded so that it reports nothing home."""
+"""NNCF, which makes int8 graphs, loaded with its telemetry off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models quantize`: an int8 image tower, calibrated on pictures like those it will see.
+"""`models quantize`: post-training quantisation of an image tower to int8, calibrated on pictures.
 
 Post-training quantisation by NNCF, in its transformer mode with SmoothQuant. What results is held against the
 reference before it is kept (`certify`).

@@ -1,4 +1,4 @@
-"""What a predictor is: its columns, its model, and how it embeds what the columns hold."""
+"""The columns and the model of a predictor, and how columns are embedded."""
 
 from __future__ import annotations
 

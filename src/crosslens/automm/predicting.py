@@ -1,4 +1,4 @@
-"""Pairs that match or do not, the best of several candidates, and how well either is told."""
+"""Predictions: matching pairs, the best of several candidates, and their evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A predictor on disk: a folder of predictor.json, the model's bundle in model/, and match.json.
+"""A predictor on disk: predictor.json, the model's bundle in model/, and match.json.
 
 There is no pickle in it, and reading it runs no code that it brings. The folder appears whole or not at all.
 """

@@ -1,4 +1,4 @@
-"""The commands and their options. The only place, with the server, that reads the environment."""
+"""The command line application: all commands and options. With the server, all that reads the environment."""
 
 from __future__ import annotations
 

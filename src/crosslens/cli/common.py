@@ -1,4 +1,4 @@
-"""What several commands share: inputs, progress, the end by a signal."""
+"""Shared by the commands: inputs, progress, and the end by a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crosslens bench`: figures of this machine with its own pictures, as rows, and as a chart."""
+"""`crosslens bench`: speeds of this machine with its own pictures, as rows and as a chart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has, what crosslens uses of it, and a self-test with numbers."""
+"""`crosslens doctor`: facts of this machine, what crosslens uses of it, and a self-test."""
 
 from __future__ import annotations
 

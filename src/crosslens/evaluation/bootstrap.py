@@ -1,4 +1,4 @@
-"""Means and medians with 95 % intervals by the bootstrap.
+"""Means and medians with 95 % confidence intervals by the bootstrap.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
 """

@@ -1,4 +1,4 @@
-"""Pictures with the class of each: folders named after classes, or a table."""
+"""Labelled pictures: folders named after classes, or a table."""
 
 from __future__ import annotations
 

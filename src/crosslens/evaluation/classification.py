@@ -1,4 +1,4 @@
-"""Zero-shot classification measured: which classes are right, and whether confidences can be trusted."""
+"""Zero-shot classification measured: accuracy, confusion matrix, calibration error and temperature."""
 
 from __future__ import annotations
 

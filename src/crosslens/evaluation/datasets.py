@@ -1,4 +1,4 @@
-"""Pictures and the texts that belong to them, as the evaluations take them."""
+"""Data sets of pictures and texts, in memory, as the evaluations take them."""
 
 from __future__ import annotations
 

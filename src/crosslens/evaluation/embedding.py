@@ -1,4 +1,4 @@
-"""A set through both towers: vectors of its pictures and texts, and how fast it went."""
+"""A data set through both towers: vectors of its pictures and texts, and the speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing else: figures, plot, worst failures as pictures."""
+"""A comparison as one self-contained HTML file: figures, plot, worst failures as pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One model on one set in a process of its own, so that speed and memory are its alone.
+"""Measures one model on one set in a process of its own, so that speed and memory are its alone.
 
 The parent gives a job as JSON on standard input; the child answers with lines of JSON: how far it is, then
 what it found or why it could not.

@@ -1,4 +1,4 @@
-"""How good rankings and match probabilities are, by the tools the field trusts: trec_eval and scikit-learn.
+"""Metrics of rankings (nDCG, MRR, MAP, recall) and probabilities, as trec_eval and scikit-learn define them.
 
 Everything here knows columns, ids, labels and numbers, never models. Both tools come with the extra `eval`;
 pandas is only used by those who have it already.

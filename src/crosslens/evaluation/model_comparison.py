@@ -1,4 +1,4 @@
-"""Several models and precisions on one set: quality, speed, size, memory, and which of them are worth it."""
+"""Comparison of several models and precisions on one set: quality, speed, size, memory."""
 
 from __future__ import annotations
 

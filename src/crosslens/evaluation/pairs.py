@@ -1,4 +1,4 @@
-"""Pairs that match and pairs that do not: how well a model tells them apart, and how sure it may be."""
+"""Matching and non-matching pairs measured: ROC-AUC, PR-AUC, accuracy, calibrated probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of every query, as the columns of a Parquet file."""
+"""Results of every query, as the columns of a Parquet file."""
 
 from __future__ import annotations
 

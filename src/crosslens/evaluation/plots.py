@@ -1,4 +1,4 @@
-"""Quality against speed of several models, with the Pareto front: PNG or SVG."""
+"""Plots of quality against speed of several models, with the Pareto front: PNG or SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks of the right answers among all answers, and what follows from them; plain arrays, no model.
+"""Ranks of the right answers among all answers, and metrics from them; plain arrays, no model.
 
 Everything here is counted from the ranks of the right answers; no ranking is ever sorted in full. The figures
 are those of trec_eval (Buckley), and `tests/matching` holds them against pytrec_eval.

@@ -1,4 +1,4 @@
-"""Retrieval: captions that look for their picture, and pictures that look for their captions."""
+"""Retrieval measured: texts that look for their picture, and pictures for their texts."""
 
 from __future__ import annotations
 

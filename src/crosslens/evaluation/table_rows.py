@@ -1,4 +1,4 @@
-"""Rows of tables of pictures: which files make up a set, which columns are meant, where the pictures lie."""
+"""Rows of tables of pictures: the files of a set, its columns, and where its pictures lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a picture's file says of it: when and where it was taken, with which camera, and what it shows.
+"""Image metadata: EXIF date, GPS position and camera, with captions and keywords.
 
 Only the header is read, no pixel decoded. EXIF is written by thousands of programs, many of them wrong: what
 cannot be true counts as not said, and nothing here ever fails a picture.

@@ -1,4 +1,4 @@
-"""Stage 1, read: folders and files → `Item`s, lazily, saying what is passed over.
+"""Folder walk: folders and files → `Item`s, lazily, with ignore rules; says what is passed over.
 
 Only names and sizes are looked at here; nothing is opened but `.crosslensignore`, which says in gitignore's
 syntax what below its folder is to be left alone.

@@ -1,4 +1,4 @@
-"""Stage 2, first half: whatever stands for a picture → its bytes → an open Pillow image, no pixel decoded.
+"""Image inputs: paths, bytes, URLs, arrays, Pillow images → an open image, no pixel decoded yet.
 
 A path, a data URI, base64, bytes, a binary file, a Pillow image and an array are all one picture. Limits on
 bytes are kept here, before they are read.

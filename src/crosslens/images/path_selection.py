@@ -1,4 +1,4 @@
-"""What an indexing run may leave aside: all but some paths, and files that are still being written."""
+"""Path selection for an indexing run: only some paths, and no files that are still being written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 3, preprocess: upright RGB → uint8 (s, s, 3) as the model's `ImageSpec` says.
+"""Preprocessing: upright RGB → uint8 (s, s, 3), resized and cropped as the `ImageSpec` says.
 
 Normalisation is not done here: it lives in the graph, so that pictures travel as bytes.
 """

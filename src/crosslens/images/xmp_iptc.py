@@ -1,4 +1,4 @@
-"""What people or programs wrote into a picture: a caption and keywords, from XMP, IPTC, EXIF and PNG texts.
+"""Captions and keywords embedded in image files: XMP, IPTC, EXIF and PNG texts.
 
 Only headers are read. Anything may be in them, so what cannot be read counts as not said.
 """

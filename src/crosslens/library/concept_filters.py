@@ -1,4 +1,4 @@
-"""Concepts in queries: the items that `concept:NAME` holds for, and the concept as a term to rank them by."""
+"""Concepts in queries: `concept:NAME` as a filter and as a term to rank by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results in groups: by day, month, year, folder, camera, or content, the best group first."""
+"""Grouping of results by day, month, year, folder, camera or content, the best group first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adding what lies in no file: pictures in memory and texts → items, each named added:NAME.
+"""Items without a file: pictures in memory and texts, named added:NAME.
 
 All or nothing: everything is embedded first, then recorded in one transaction.
 """

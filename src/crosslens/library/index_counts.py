@@ -1,4 +1,4 @@
-"""What an indexing run has done so far, in files and rows."""
+"""Counts of an indexing run so far, in files and rows."""
 
 from __future__ import annotations
 

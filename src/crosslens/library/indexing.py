@@ -1,4 +1,4 @@
-"""One indexing run: what is on the disk → what the library knows.
+"""An indexing run: walks folders, encodes what is new, and updates the database.
 
     walk ── scan ── pending files ── read + hash ── new content? ── decode … encode ── record, batch by batch
 

@@ -1,4 +1,4 @@
-"""The library: pictures indexed once, searched ever after. Composes all stages.
+"""The Library class: index pictures and texts once, search them ever after. Composes all stages.
 
 read → decode → preprocess → encode → store     IndexRun (library/indexing.py)
 encode → search                                 Library.search

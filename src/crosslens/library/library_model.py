@@ -1,4 +1,4 @@
-"""The model that a library was made with: found again, and no other let in."""
+"""The model of a library: remembered, found again, and checked against the one that is given."""
 
 from __future__ import annotations
 

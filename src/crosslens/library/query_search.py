@@ -1,4 +1,4 @@
-"""Searching by a line of the query language: terms are mixed, filters say among which items to look.
+"""Search by a line of the query language: terms are mixed, filters applied, results merged and paged.
 
 docs/query.md has the language; `search.query_language` reads it, `store.filter_sql` finds what fits.
 """

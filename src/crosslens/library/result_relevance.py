@@ -1,4 +1,4 @@
-"""How relevant is what a library found: `search.relevance_calibration` for one library and model.
+"""Relevance of results: `search.relevance_calibration` for one library and model.
 
 The texts that no picture shows are embedded once for a model, and held against a library once for each of its
 states. Both are kept in the user's cache, where they may be deleted at any time.

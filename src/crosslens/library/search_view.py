@@ -1,4 +1,4 @@
-"""A library as one search sees it: one model to the end, whatever becomes of the library meanwhile."""
+"""A consistent view of a library for one search: one model and one matrix to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers about a library."""
+"""Statistics of a library."""
 
 from __future__ import annotations
 

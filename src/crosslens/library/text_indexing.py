@@ -1,4 +1,4 @@
-"""Indexing a table of texts: rows → what the library knows. Each row is an item, named TABLE#ROW."""
+"""Indexing a table of texts: each row is an item, named TABLE#ROW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a library searches: exactly, until codes for approximate search are there and found good enough.
+"""Choice of a search backend: exact, until an approximate index is there and good enough.
 
 Codes on the disk, of this generation, whole: approximate search. Else exact search; `build` makes the codes,
 while others search.

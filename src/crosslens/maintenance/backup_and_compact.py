@@ -1,4 +1,4 @@
-"""Looking after a library: files and vectors compared anew, backups, and throwing out what nothing needs."""
+"""Deep verification, backup, and compaction of a library."""
 
 from __future__ import annotations
 

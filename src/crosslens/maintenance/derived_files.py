@@ -1,4 +1,4 @@
-"""Whether derived files are what they should be: whole, and holding the vectors of the database.
+"""Checks of derived files: whole, and holding the vectors of the database.
 
 A matrix has checksums, so where it is whole and a vector of the database differs, the database is damaged.
 """

@@ -1,4 +1,4 @@
-"""`crosslens duplicates`: pictures that are the same or nearly so, in clusters, and which of them to keep.
+"""Duplicate finder: pictures that are the same or nearly so, in clusters, and which of them to keep.
 
     identical    the same bytes
     re-encoded   the same picture in another size, format or quality: small pictures of both agree bit by bit

@@ -1,4 +1,4 @@
-"""What `crosslens duplicates` suggests, as text and as JSON. Nothing is deleted."""
+"""Report of `crosslens duplicates`, as text and as JSON. Nothing is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors out of a library and into one: export and import, whole and checked, or not at all."""
+"""Import and export of vectors, checked, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a library is whole: every row, every vector, every derived file. Reads only, as of one moment.
+"""Integrity check of a library: every row, vector and derived file. Reads only, as of one moment.
 
 SQLite keeps no checksums, but most of a library is there twice: hashes and paths in tables and indexes, texts
 in their hashes, vectors of items in the derived matrix, which has checksums. What disagrees is damage.

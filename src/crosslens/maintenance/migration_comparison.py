@@ -1,4 +1,4 @@
-"""Two models beside each other in one library: how alike they search, and which finds the right pictures."""
+"""Two models compared in one library: how alike they search, and which finds the right pictures."""
 
 from __future__ import annotations
 

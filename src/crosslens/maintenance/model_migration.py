@@ -1,4 +1,4 @@
-"""Changing a library over to another model, while the one it has serves.
+"""Migration of a library to another model, while the old one serves.
 
     note the target ── contents without a vector of it ── read, hash, encode ── keep, batch by batch
          └─ when none is left: search with both and compare ── switch, one transaction

@@ -1,4 +1,4 @@
-"""What small versions of pictures tell: whether two files show the same picture, and how sharp one is."""
+"""Perceptual hash and sharpness from small versions of pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags, and the facts of files read again: what is known of items beside their meaning."""
+"""Tags of items, and reading the metadata of files again."""
 
 from __future__ import annotations
 

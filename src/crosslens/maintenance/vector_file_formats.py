@@ -1,4 +1,4 @@
-"""Vectors in files of others: Parquet, clip-retrieval's folders, rclip's database → rows; and rows → files.
+"""Vector file formats: Parquet, clip-retrieval's folders, rclip's database → rows; and rows → files.
 
     FILE.parquet                  columns id, path, text, width, height, size, modified (seconds), vector
     FOLDER/img_emb/img_emb_0.npy, FOLDER/metadata/metadata_0.parquet (image_path, caption)    clip-retrieval

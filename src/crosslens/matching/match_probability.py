@@ -1,4 +1,4 @@
-"""From cosines to numbers that mean something: softmax confidence, and the probability of a match."""
+"""Match probabilities: calibrated sigmoid of a cosine, and softmax confidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matcher: a model with everything around it that turns pictures and words into comparable vectors."""
+"""The matcher: one model that embeds, compares, ranks, classifies and matches pictures and texts."""
 
 from __future__ import annotations
 

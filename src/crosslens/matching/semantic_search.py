@@ -1,4 +1,4 @@
-"""semantic_search: queries against responses in memory, without a library."""
+"""`semantic_search`: queries against responses in memory, without a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zero-shot classification: labels put into prompt templates and averaged, then compared with pictures.
+"""Zero-shot classification: labels in prompt templates, averaged, compared with pictures.
 
 Source: CLIP (Radford et al. 2021), section 3.1.4: an ensemble over prompts is built in the space of
 embeddings, so it costs nothing once the labels are embedded.

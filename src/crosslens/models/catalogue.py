@@ -1,4 +1,4 @@
-"""The models known by name, and where their bundles are."""
+"""The model catalogue: a name or folder → a bundle on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line of the catalogue holds."""
+"""An entry of the model catalogue: repository, revision, sizes, licence, scores."""
 
 from __future__ import annotations
 

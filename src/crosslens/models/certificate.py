@@ -1,4 +1,4 @@
-"""What `models check` found of a model on this machine, and what is chosen by it.
+"""Certificates: what `models check` measured of a model on this machine, and what follows from it.
 
 Each run compares vectors with a reference; `BARS` says how near they must come.
 """

@@ -1,4 +1,4 @@
-"""What is known of models by name: one table of frozen data. Nothing here is looked up or guessed.
+"""The table of known models: frozen data, nothing is looked up or guessed.
 
 A revision pins a repository's commit; None: the commit of its main branch when it is pulled. Figures are
 published ones, in percent, each with its source (`entry.SOURCES`); None: not published, or not found.

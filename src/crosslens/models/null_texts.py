@@ -1,4 +1,4 @@
-"""Texts that no picture shows: what a model says of them is what it says of anything that is not there.
+"""Null texts: sentences that no picture shows, the baseline against which relevance is judged.
 
 `search.relevance_calibration` holds a query against them. They must be of different lengths and forms, in
 words that any model knows, and about nothing that can be seen, so that no library has a picture of one.

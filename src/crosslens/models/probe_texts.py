@@ -1,4 +1,4 @@
-"""Texts to check a model with where a user gives none: of many subjects, lengths and forms."""
+"""Probe texts for checking a model where the user gives none: many subjects, lengths and forms."""
 
 from __future__ import annotations
 

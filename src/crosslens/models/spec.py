@@ -1,4 +1,4 @@
-"""Facts about a model, as frozen data; nothing here computes with pixels or tokens."""
+"""Model specifications as frozen data: input sizes, normalisation, tokeniser, networks, calibrations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approximate search: one bit for every number picks candidates, the matrix scores them.
+"""Approximate nearest-neighbour search: IVF with 1-bit codes (RaBitQ), candidates rescored exactly.
 
     n < 50,000     nothing: exact search is fast enough
     n < 200,000    RaBitQ codes of all rows, compared one by one

@@ -1,4 +1,4 @@
-"""What searches: one method, whatever is behind it. tests/contract says what it must do."""
+"""The interface of search backends (exact, approximate, external); tests/contract holds its promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many cells may hold better rows than those found, told from the scores of their centroids, as measured.
+"""Early termination: how many more IVF cells a query must probe, predicted from centroid scores.
 
 What a centroid's score says differs by query: texts are near to no picture, and score within a narrow band; a
 picture is very near to its own kind. So what was measured is kept for groups of queries, by how near their

@@ -1,4 +1,4 @@
-"""What may be asked of an item besides meaning: dates, sizes, places, names. Frozen values, and their syntax.
+"""Filter conditions of a query: dates, sizes, places, names; frozen values and their syntax.
 
 Each prints as it is written in a query, `name:value`, which search/filter_values.py reads back.
 store/filter_sql.py finds what fits.

@@ -1,4 +1,4 @@
-"""The values of filters: text → conditions. Each raises QueryError, which says what is wanted."""
+"""Parsing of filter values: text → conditions. Each raises QueryError, which says what is wanted."""
 
 from __future__ import annotations
 

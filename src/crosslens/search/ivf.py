@@ -1,4 +1,4 @@
-"""Into which cells (IVF) the rows of an approximate index go: k-means, and what it leaves too large is split.
+"""IVF cells of the approximate index: k-means clustering; cells that are too large are split.
 
 k-means alone can end with a cell whose centroid lies in the middle of everything and is nearest to all that
 no other centroid stands for: measured on clustered vectors, one of 2,048 cells got 60,000 of 1,000,000 rows,

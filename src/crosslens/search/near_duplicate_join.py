@@ -1,4 +1,4 @@
-"""Which rows of a matrix are near each other: every pair is compared, by matrix products of blocks."""
+"""Near-duplicate join: all pairs of rows above a similarity, by matrix products of blocks."""
 
 from __future__ import annotations
 

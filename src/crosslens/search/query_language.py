@@ -1,4 +1,4 @@
-"""The query language: a line of text ↔ `Query`. docs/query.md has the grammar.
+"""The query language: parser and printer, a line of text ↔ `Query`. docs/query.md has the grammar.
 
     two dogs on a beach -people 1.5*"wet fur" ~./dog.jpg after:2023-05 -ext:heic
 

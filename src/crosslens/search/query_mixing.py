@@ -1,4 +1,4 @@
-"""Mixing several terms, of words and of pictures, into one query vector.
+"""Query mixing: several terms, texts and pictures, into one query vector.
 
 In a two-tower space pictures are nearer to each other than to any text, and a picture as a query spreads
 the scores of a library more widely than words do. In a plain sum it drowns the words. So each term is

@@ -1,4 +1,4 @@
-"""One ranking from several: by meaning, and by the words themselves.
+"""Rank fusion: one ranking from several, by meaning and by full text.
 
 Reciprocal rank fusion: every ranking gives an item weight / (60 + its place). Only places count, so that
 scores need not be comparable. Source: Cormack, Clarke and Büttcher, SIGIR 2009.

@@ -1,4 +1,4 @@
-"""How good an approximate search is, by asking exact search the same; and what to try to make it better."""
+"""Recall tuning: approximate search measured against exact search, and its parameters adjusted."""
 
 from __future__ import annotations
 

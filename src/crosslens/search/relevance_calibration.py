@@ -1,4 +1,4 @@
-"""Relevance: from cosines to numbers in [0, 1] that mean the same for all queries, libraries and models.
+"""Relevance calibration: cosines → numbers in [0, 1] that mean the same for all queries and libraries.
 
 What cosine is a good one differs by model, by query and by the size of the library. So two questions are
 asked of the library itself, and relevance is the product of the answers:

@@ -1,4 +1,4 @@
-"""The application: parts made, endpoints joined, started and stopped in order."""
+"""The FastAPI application: parts made, routes mounted, started and stopped in order."""
 
 from __future__ import annotations
 

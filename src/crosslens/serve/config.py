@@ -1,4 +1,4 @@
-"""What an operator decides, made once by the command line; and the limits that requests are held to."""
+"""Configuration of the service, made once by the command line; and limits of requests."""
 
 from __future__ import annotations
 

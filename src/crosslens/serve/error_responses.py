@@ -1,4 +1,4 @@
-"""Errors as clients see them: problem documents (RFC 9457) with codes that do not change.
+"""Error responses: problem documents (RFC 9457) with codes that do not change.
 
 What is wrong with a request is told whole; of a fault of the service only its number.
 """

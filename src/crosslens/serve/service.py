@@ -1,4 +1,4 @@
-"""What the endpoints work with: one object to a running service."""
+"""The running service: one object with everything the endpoints work with."""
 
 from __future__ import annotations
 

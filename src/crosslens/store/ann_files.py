@@ -1,4 +1,4 @@
-"""The codes of approximate search on the disk: derived from the matrix, as it is from the database.
+"""Files of the approximate index: written, checked and loaded; derived from the vector matrix.
 
     derived/<stamp>-ann/codes.faiss    FAISS index of 1-bit codes, a row to a row of the matrix
                         rows.npy       uint64 (n,), a digest of each row's item and vector

@@ -1,4 +1,4 @@
-"""Concepts as rows of the database: a linear head by name, the contents it was taught on, the tags it gave.
+"""Concepts in the database: a linear head by name, its training examples, and the tags it gave.
 
 Table `concepts` has one a row. Table `examples` has the contents that were marked; they stay when the library
 goes to another model, so that a concept can be taught again. `tags.source` is "concept:KEY" of a tag that a

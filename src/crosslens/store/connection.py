@@ -1,4 +1,4 @@
-"""How SQLite is opened: for writing or for reading, on a disk of this machine or over a network."""
+"""SQLite connections: for reading and for writing, on local disks and network file systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a library knows: items, contents, vectors. Every method is one transaction or one query.
+"""The library database: items, contents, vectors. Every method is one transaction or one query.
 
 Vectors are keyed by content hash and model, so a copied or renamed picture finds its vector again, and
 an item row is only ever written together with the vector it needs.

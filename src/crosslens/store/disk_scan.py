@@ -1,4 +1,4 @@
-"""Comparing a library with what is on the disk.
+"""Disk scan: compares the database with the file system; new, changed, moved and missing files.
 
 What was found lies in a temporary table beside the database, so a scan of any size takes little memory
 and the differences are set operations.

@@ -1,4 +1,4 @@
-"""Items by what is known of them: conditions → ids, ids in an order, and the vector of an item.
+"""Filters as SQL: conditions → ids, ids in an order, and the vector of an item.
 
 Whatever SQLite can decide is one query; names and places are looked at in the rows that are left.
 """

@@ -1,4 +1,4 @@
-"""What people wrote: tags of items, and words in names, captions and tags, by a full-text index."""
+"""Full-text index (SQLite FTS5) over file names, captions, keywords and tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that is known of the items on a page of results, by few queries; and a library's items in an order."""
+"""Details of the items on a page of results, by few queries; and the items of a library in an order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer to a library, one migration of it: locks that the system releases however their holder ends."""
+"""File locks: one writer and one migration to a library; released by the system if a process dies."""
 
 from __future__ import annotations
 

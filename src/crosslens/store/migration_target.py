@@ -1,4 +1,4 @@
-"""The model that a library is being migrated to. Its vectors lie beside those of the model that serves.
+"""The target model of a migration: its vectors, kept beside those of the model that serves.
 
     meta    target.name, target.identity, target.dimension    as model.*; there while a migration is under way
             target.generation                                 grows with every batch of its vectors

@@ -1,4 +1,4 @@
-"""The file system that a library lies on: on this machine, or reached over a network.
+"""File system detection: whether a library lies on a local disk or on a network file system.
 
 SQLite's WAL mode needs memory that all its processes share, so they must be on one machine. A file that is
 mapped into memory kills its reader when another machine deletes it. Hence the store asks here first.

@@ -1,4 +1,4 @@
-"""Paths in the database, text or bytes where a name is not valid UTF-8; and what stands for a text."""
+"""Paths in the database: text, or bytes where a name is not valid UTF-8; and keys of texts."""
 
 from __future__ import annotations
 

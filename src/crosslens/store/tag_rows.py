@@ -1,4 +1,4 @@
-"""Tags, and what files say of themselves, as rows of the database.
+"""Tags and file metadata in the database.
 
 A tag belongs to the content, so copies and renamed files have it too; a picture that is edited in its place
 keeps those it had. "/" divides it: what is tagged "people/anna" is found by "people".

@@ -1,4 +1,4 @@
-"""The matrix that search maps into memory: derived from the database, rebuilt whenever in doubt.
+"""The vector matrix that search maps into memory: derived from the database, rebuilt when in doubt.
 
     derived/<stamp>/index.faiss       float16 vectors, a FAISS flat index, opened memory-mapped
                     ids.npy           int64 (n,), the item of each row

@@ -1,4 +1,4 @@
-"""All vectors of a library at one moment, whatever is written meanwhile."""
+"""A consistent snapshot of all vectors of a library while others write."""
 
 from __future__ import annotations
 

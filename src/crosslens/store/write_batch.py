@@ -1,4 +1,4 @@
-"""How a batch of items is written: few statements, since each of them costs."""
+"""Batched writes of items: few SQL statements, since each of them costs."""
 
 from __future__ import annotations
 

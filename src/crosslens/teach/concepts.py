@@ -1,4 +1,4 @@
-"""Concepts of a library: taught by examples, listed, given as a tag, forgotten. docs/teach.md.
+"""Concepts of a library: taught by examples, listed, applied as a tag, forgotten. docs/teach.md.
 
 Only vectors that the library has stored are looked at; no model is opened.
 

@@ -1,4 +1,4 @@
-"""From marks to a head: what was named yes and no → contents → stored vectors → `head.fit`."""
+"""Training of a concept: examples marked yes and no → stored vectors → `search.linear_head`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the references do to a text before their tokenisers see it.
+"""Text normalisation that reference models apply before tokenising.
 
 OpenCLIP repairs a text with ftfy, resolves HTML's entities, and brings white space into order.
 """

@@ -1,4 +1,4 @@
-"""Stage 1, read, for tables: CSV, TSV, JSON Lines and Parquet → rows, and vectors → files."""
+"""Tabular files: CSV, TSV, JSON Lines and Parquet → rows, and vectors → files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage 3, preprocess, for words: texts → int64 (n, context_length) as the model's `TextSpec` says."""
+"""Tokenisation: texts → int64 (n, context_length) as the `TextSpec` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at texts before they are embedded: what cannot be, and what a caller should know."""
+"""Text validation before embedding: what is refused, and what a caller is warned of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam. A runtime is whatever offers `submit`; a model is a pair of those with their facts."""
+"""The runtime interface: a tower offers `submit`, a model is a pair of towers with its specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled graphs on disk, checked before they are used.
+"""Cache of compiled OpenVINO graphs on disk, checked before use.
 
 OpenVINO uses a compiled graph without looking whether it is whole, and a flipped bit gives wrong vectors. So
 each comes with a note: its checksum, and the size and time of the files it was made from, which need not be

@@ -1,4 +1,4 @@
-"""A two-tower model that a person can compute by hand, for tests of crosslens and of what is built on it.
+"""A fake two-tower model whose vectors can be worked out by hand, for tests.
 
 An embedding has four numbers: red, green, blue, and darkness = 1 − the largest of the three. A picture's
 are those of its mean colour over 255; a text's are the mean of its colour words' (`COLOURS`), where other

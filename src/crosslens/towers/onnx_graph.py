@@ -1,4 +1,4 @@
-"""Graph files as OpenVINO graphs: read, held against config.json, brought into one form.
+"""ONNX graphs for OpenVINO: read, checked against config.json, brought into one form.
 
 They are read by `core.read_model`, never through OpenVINO's converter, which reports home.
 """

@@ -1,4 +1,4 @@
-"""A model by name or folder → towers ready to run, on the device that was asked for."""
+"""Opening a model: a name or folder → towers on a device (OpenVINO, or torch for CUDA)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`towers.transformer` as OpenVINO graphs, built from weights in memory: no converter, no torch."""
+"""`towers.transformer` as OpenVINO graphs, built from weights in memory without a converter or torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default runtime: OpenVINO, on the CPU or another device that it knows."""
+"""The OpenVINO runtime, the default: on the CPU or another device that it knows."""
 
 from __future__ import annotations
 

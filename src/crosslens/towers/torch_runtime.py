@@ -1,4 +1,4 @@
-"""A bundle with weights run by torch: for CUDA, on the CPU for tests, on MPS as an experiment.
+"""The PyTorch runtime for bundles of weights: CUDA, the CPU for tests, MPS as an experiment.
 
 Pictures travel as bytes from pinned memory and are normalised on the device. While one batch computes, the
 next one is on its way.

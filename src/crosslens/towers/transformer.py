@@ -1,4 +1,4 @@
-"""The architecture of both towers, written once; `Ops` puts it into the terms of a runtime.
+"""The transformer architecture of both towers, written once; `Ops` maps it to a runtime.
 
 A vision transformer and a text transformer as OpenAI, OpenCLIP, SigLIP, BERT and XLM-RoBERTa build them.
 Facts that weights do not tell are in `NetworkSpec`; what is marked "?" is there when its weights are:

@@ -1,4 +1,4 @@
-"""A checkpoint with adapters as the trainer takes a model: pixels and ids in, only adapters to train."""
+"""A checkpoint with LoRA adapters as the trainer takes a model: only the adapters are trained."""
 
 from __future__ import annotations
 

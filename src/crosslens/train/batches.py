@@ -1,4 +1,4 @@
-"""What each step takes: pictures in the order of the epoch, each in a random view, and a caption of each.
+"""Batches: pictures in the order of the epoch, each as a random crop, and a caption of each.
 
 Everything random follows from the seed and the step's number.
 """

@@ -1,4 +1,4 @@
-"""The vectors that a finished model gives pictures and texts, computed once and kept.
+"""Embeddings of a finished model for pictures and texts, computed once and cached on disk.
 
 A folder holds them as images-KEY.npy and texts-KEY.npy, float32 (n, d), each of up to 512 pictures or
 4,096 texts. KEY is a hash of the model, of how its inputs are decoded, and of the inputs: so the same are

@@ -1,4 +1,4 @@
-"""All captions of a run in one table, each once, and what the text tower makes of them."""
+"""All captions of a run in one table, each once, with their token ids and first embeddings."""
 
 from __future__ import annotations
 

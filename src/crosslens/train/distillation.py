@@ -1,4 +1,4 @@
-"""A finished model as teacher: its vectors of all that is trained on, and how far a model in training is off.
+"""Distillation from a finished model: its vectors of the training pairs, and the loss terms.
 
 Teacher and model may have vectors of different lengths; linear maps between them are trained along, and are
 no part of what is exported.

@@ -1,4 +1,4 @@
-"""Processes that train one model together, as torchrun starts them.
+"""Distributed training: the processes that torchrun starts, and what they exchange.
 
 Each computes the vectors of its part of a batch. They are gathered, so that each has the loss of the whole
 batch, and gradients are averaged: all take the step that one process would take, up to rounding.

@@ -1,4 +1,4 @@
-"""The certificate of a trained model: the pipeline on the exported bundle against the trainer's own vectors.
+"""The certificate of a trained model: the exported bundle against the trainer's own vectors.
 
 held-out pictures, texts ── the trainer, float32 ──────────────────────────┐
 ── the bundle, each precision, each decoding ─────┴── certificate.json

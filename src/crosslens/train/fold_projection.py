@@ -1,4 +1,4 @@
-"""Linear maps over a model's vectors, put into a copy of its bundle: one more matrix, or a changed one.
+"""Linear maps folded into a copy of a model's bundle: a changed last matrix, or one more MatMul.
 
 A network's last linear layer takes its map up (`towers.transformer`); a network without one gets one. A graph
 gets a MatMul node after its output. Unit norm comes after, in the pipeline: as a map without a constant term

@@ -1,4 +1,4 @@
-"""The blocks of an image network that are not trained, run by OpenVINO where that is faster than torch.
+"""Frozen blocks of an image network, run by OpenVINO where that is faster than torch.
 
 On a CPU.
 """

@@ -1,4 +1,4 @@
-"""Training of the towers themselves: a recipe in, a run folder out.
+"""Training of whole towers: a recipe in, a run folder with an exported bundle out.
 
 A run folder holds recipe.json, checkpoint.pt, best.pt, tokenizer.json, classes.npz (what the image network's
 own classifier says of the training pictures), teacher/ (what the recipe's teacher computes of the pairs),

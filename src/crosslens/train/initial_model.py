@@ -1,4 +1,4 @@
-"""What a run starts from: both towers as the recipe says, and the tokeniser."""
+"""The initial model of a run: both towers and the tokeniser, as the recipe says."""
 
 from __future__ import annotations
 

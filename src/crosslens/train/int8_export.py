@@ -1,4 +1,4 @@
-"""A convolutional graph in float → the same in int8, by post-training quantisation."""
+"""int8 export of a convolutional image tower, by post-training quantisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label texts: names of classes and words of captions, with what is true of each picture.
+"""Label texts: names of classes and words of captions, with how far each is true of each picture.
 
 They teach a model texts as people type them: a bare noun, its plural, two words.
 """

@@ -1,4 +1,4 @@
-"""The card of a trained model: README.md in its bundle, with what is known of it and no more."""
+"""The model card of a trained model: README.md in its bundle."""
 
 from __future__ import annotations
 

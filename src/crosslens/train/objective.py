@@ -1,4 +1,4 @@
-"""A batch → the parts of its loss: pairs, what the texts were, and label texts."""
+"""The training objective: a batch → the parts of its loss."""
 
 from __future__ import annotations
 

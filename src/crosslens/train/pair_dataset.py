@@ -1,4 +1,4 @@
-"""Training pairs in memory: encoded pictures with their texts, and the parts of a batch made from them."""
+"""Training pairs in memory: encoded pictures with their texts, random crops, epochs, splits."""
 
 from __future__ import annotations
 

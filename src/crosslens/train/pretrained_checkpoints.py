@@ -1,4 +1,4 @@
-"""Checkpoint folders of transformers and OpenCLIP: facts, the network in float32, and writing one again."""
+"""Checkpoint folders of transformers and OpenCLIP: read, and written again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a training run, as frozen data read from TOML.
+"""Training recipes: all settings of a run, as frozen data read from TOML.
 
 Two runs of one recipe on the same data, machine and versions take the same steps.
 """

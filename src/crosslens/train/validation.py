@@ -1,4 +1,4 @@
-"""How good a model in training is on held-out pictures, by recall of retrieval."""
+"""Validation: recall of retrieval on held-out pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which paths change in folders: told by the kernel, or found by polling."""
+"""File system events: changed paths from the kernel (inotify and others), or by polling."""
 
 from __future__ import annotations
 

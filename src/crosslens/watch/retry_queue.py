@@ -1,4 +1,4 @@
-"""Paths that changed, until they rest, and files that could not be read, until they are tried again."""
+"""Queue of changed paths until they rest, and of unreadable files until they are tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the weights of a network fit together, before anything is written."""
+"""Shape checks of converted weights, before anything is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders in the format of transformers: CLIP, SigLIP, SigLIP 2 of fixed resolution, Chinese-CLIP."""
+"""Conversion of transformers folders: CLIP, SigLIP, SigLIP 2 of fixed resolution, Chinese-CLIP."""
 
 from __future__ import annotations
 

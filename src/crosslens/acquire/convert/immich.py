@@ -1,4 +1,4 @@
-"""Pairs of ONNX files as Immich publishes them: their graphs are taken as they are."""
+"""Conversion of Immich's pairs of ONNX files: the graphs are taken as they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the names and layouts of other formats to those of `towers.transformer`."""
+"""Names and layouts of weights in other formats → those of `towers.transformer`."""
 
 from __future__ import annotations
 

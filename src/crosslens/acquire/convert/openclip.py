@@ -1,4 +1,4 @@
-"""OpenCLIP's checkpoints, and OpenAI's, which have the same names."""
+"""Conversion of OpenCLIP checkpoints, and OpenAI's, which have the same names."""
 
 from __future__ import annotations
 

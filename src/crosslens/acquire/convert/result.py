@@ -1,4 +1,4 @@
-"""What a conversion yields, before it is written."""
+"""The result of a conversion, before it is written."""
 
 from __future__ import annotations
 

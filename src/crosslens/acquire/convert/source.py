@@ -1,4 +1,4 @@
-"""What is to be converted: a folder or a file, recognised, with its JSON files and its tensors."""
+"""The source of a conversion: a folder or file, its format recognised, with its JSON files and tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text towers that were taught to fit another model's pictures: sentence-transformers and M-CLIP.
+"""Conversion of text towers trained for another model's pictures: sentence-transformers and M-CLIP.
 
 The bundle gets the image tower of the model they fit, and names that model's space as its own, so that a
 library of its pictures stays searchable.

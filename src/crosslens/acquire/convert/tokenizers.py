@@ -1,4 +1,4 @@
-"""A tokenizer.json for each family, from what lies in the folder."""
+"""Tokenisers of each model family → tokenizer.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle appears whole or not at all: written beside its place, checked, moved there."""
+"""Atomic writing of a bundle: written beside its place, checked, moved there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is checked with: a user's own pictures, and their texts or ours."""
+"""The sample that `models check` takes: the user's own pictures, and their texts or ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do with a library: calls of it on one side, an `Output` on the other.
+"""`crosslens index`, `remove`, `list`, `stats` and `doctor`.
 
 Each returns an exit status.
 """

@@ -1,4 +1,4 @@
-"""`crosslens verify`, `backup`, `compact`, `export` and `import`: the commands and what they do."""
+"""`crosslens verify`, `backup`, `compact`, `export` and `import`: the commands."""
 
 from __future__ import annotations
 

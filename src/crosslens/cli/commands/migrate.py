@@ -1,4 +1,4 @@
-"""`crosslens migrate`: the command and what it does."""
+"""`crosslens migrate`: the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crosslens models …`: the commands and what they do."""
+"""`crosslens models …`: the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do that need no library: score, classify, match, embed, bench."""
+"""Commands that need no library: score, classify, match, embed, bench."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crosslens search`: the command and what it does."""
+"""`crosslens search`: the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crosslens tag`, `untag`, `tags` and `facts`: what is known of items beside their meaning."""
+"""`crosslens tag`, `untag`, `tags` and `facts`: tags and metadata of items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of `crosslens train` share: options, checks, progress and the closing lines."""
+"""Options, checks, progress and closing lines shared by the commands of `crosslens train`."""
 
 from __future__ import annotations
 

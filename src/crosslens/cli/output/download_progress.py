@@ -1,4 +1,4 @@
-"""Something to watch a download by: a bar for a person at a terminal, plain lines for a log."""
+"""Progress of a download: a bar in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of `crosslens evaluate` and `compare` as lines of text."""
+"""Output of `crosslens evaluate` and `compare`, as lines of text."""
 
 from __future__ import annotations
 

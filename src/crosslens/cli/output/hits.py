@@ -1,4 +1,4 @@
-"""Search results for people and for programs, and text that is safe to print."""
+"""Search results as text and JSON, and escaping of text that is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and programs see of a library's upkeep."""
+"""Output of verify, backup, compact, export and import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and programs see of a migration."""
+"""Output of `crosslens migrate`."""
 
 from __future__ import annotations
 

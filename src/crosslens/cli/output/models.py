@@ -1,4 +1,4 @@
-"""What people and programs see of models: the catalogue, one model, a download, a certificate."""
+"""Output of `crosslens models`: the catalogue, one model, a download, a certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people and programs see. Results go to standard output, everything else to standard error."""
+"""Output of the commands: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 

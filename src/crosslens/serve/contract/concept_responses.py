@@ -1,4 +1,4 @@
-"""Answers about concepts that were taught by examples, for /openapi.json alone: see `answers`."""
+"""Response models for /openapi.json: concepts taught by examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers about the service and its model, for /openapi.json alone: see `answers`."""
+"""Response models for /openapi.json: the service and its model."""
 
 from __future__ import annotations
 

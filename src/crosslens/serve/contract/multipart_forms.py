@@ -1,4 +1,4 @@
-"""Requests that are JSON, or a form with the JSON in its field "request" and pictures beside it."""
+"""Request bodies: JSON, or a multipart form with JSON in its field "request" and pictures beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/openapi.json: what endpoints take and answer. None of it is looked at when one is called.
+"""The OpenAPI document: what endpoints take and answer.
 
 Each endpoint says it where it stands: `@router.get("/{item}", **told("get_item", "read", answers.Item))`.
 """

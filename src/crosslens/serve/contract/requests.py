@@ -1,4 +1,4 @@
-"""Requests as pydantic reads them: unknown members are refused, so that a misspelt one is not passed over."""
+"""Request models (pydantic): unknown members are refused, so that a misspelt one is not passed over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers as clients see them, for /openapi.json alone: nothing is made, checked or written by these."""
+"""Response models for /openapi.json: libraries, items, searches, jobs."""
 
 from __future__ import annotations
 

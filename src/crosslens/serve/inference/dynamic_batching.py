@@ -1,4 +1,4 @@
-"""Small batches of many callers become large ones: a tower in front of a tower.
+"""Dynamic batching: small batches of many callers become large ones in front of a tower.
 
     submit (any thread) ── queue, bounded ── dispatcher: joins what waits ── tower ── each caller its rows
 

@@ -1,4 +1,4 @@
-"""The matcher for many callers at once: their inputs share batches, repeated texts come from memory.
+"""The model for many callers at once: shared batches, and a cache of text embeddings.
 
 It is a `Matcher`, so that whatever takes one (a library's search, `rank`, `classify`) gains by it.
 """

@@ -1,8 +1,8 @@
-"""Why an item was found: how much each term of a search has in its score, and where in the picture it is.
+"""Explanations of a result: each term's share of the score, and where in the picture it is.
 
 The query vector is q = Σ cᵢ·vᵢ (search/query_mixing.py), so the score of an item x is Σ cᵢ·(vᵢ·x): a share
-for each term. Where: each cell of a grid over what the model saw is covered with the picture's mean colour, and the
-score without it is compared with the score. It asks nothing of a model but vectors.
+for each term. Where: each cell of a grid over what the model saw is covered with the picture's mean
+colour, and the score without it is compared with the score. It asks nothing of a model but vectors.
 """
 
 from __future__ import annotations

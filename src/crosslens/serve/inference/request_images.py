@@ -1,4 +1,4 @@
-"""The pictures of a request: data URIs, base64, uploads, addresses where they are allowed."""
+"""Pictures in requests: data URIs, base64, uploads, and URLs where they are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives of pictures: which entries are taken out of one, and which archives become too much."""
+"""ZIP archives of pictures: which entries are extracted, and which archives are refused."""
 
 from __future__ import annotations
 

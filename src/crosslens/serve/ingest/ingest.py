@@ -1,4 +1,4 @@
-"""Uploads into a library: archives are unpacked, each content is kept once, and indexed."""
+"""Ingestion of uploads: archives are unpacked, each content is kept once, and indexed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What takes minutes: indexing in the background. One job at a time for each library, others wait in line.
+"""Background jobs: indexing in a queue, one at a time for each library.
 
     submit (any thread) ── a library's line, bounded ── its thread ── IndexRun ── progress, failures, report
 

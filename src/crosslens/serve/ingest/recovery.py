@@ -1,4 +1,4 @@
-"""What an earlier process accepted and did not finish: found before the first request, taken in after it."""
+"""Recovery after a crash: uploads that were accepted and not finished are taken up again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients send, from the socket to the disk: as it comes, never all in memory.
+"""Uploads: streamed from the socket to the disk, never all in memory.
 
     files/.incoming/ID    on its way; deleted when it does not arrive whole
     files/.accepted/ID    arrived, or the name of a folder to index: a job takes it in (intake.py)

@@ -1,4 +1,4 @@
-"""Items as clients see them: what was found, with what else is known of it, and no folder of this machine."""
+"""Items as JSON: results with what else is known of them, and no path of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One library of a service, opened once: searched by many threads, written by one at a time.
+"""A library handle: opened once, searched by many threads, written by one at a time.
 
 A search sees the library as it was at its beginning. When something was indexed since, the library is opened
 anew, and where that takes long, searches go on meanwhile with what there was.

@@ -1,4 +1,4 @@
-"""A library as points on a plane: its first two principal components, what lies on one spot pulled apart."""
+"""Projection of a library to 2-D: its first two principal components, overlapping points pulled apart."""
 
 from __future__ import annotations
 

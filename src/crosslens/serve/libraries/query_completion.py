@@ -1,4 +1,4 @@
-"""What may stand in a query where it is typed: names of filters, and values that the libraries hold."""
+"""Completion of queries while typing: names of filters, and values that the libraries hold."""
 
 from __future__ import annotations
 

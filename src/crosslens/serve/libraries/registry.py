@@ -1,4 +1,4 @@
-"""The libraries of a service, by name: those that it was started with, and those that clients made."""
+"""Registry of libraries by name: those the service was started with, and those that clients made."""
 
 from __future__ import annotations
 

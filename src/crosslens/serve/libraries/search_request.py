@@ -1,4 +1,4 @@
-"""A search as a client sends it → a search as `querying` takes it: pictures and items become vectors here."""
+"""A search request → `Asked` and `Page`: pictures and item numbers become vectors."""
 
 from __future__ import annotations
 

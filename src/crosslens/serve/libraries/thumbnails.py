@@ -1,4 +1,4 @@
-"""Small pictures of items: WebP, upright, kept in memory up to a number of bytes."""
+"""Thumbnails of items: WebP, upright, cached in memory up to a number of bytes."""
 
 from __future__ import annotations
 

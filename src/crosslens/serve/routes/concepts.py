@@ -1,4 +1,4 @@
-"""Concepts of a library: taught by examples, looked at, given as a tag, forgotten."""
+"""Endpoints of concepts: teach, list, apply as a tag, forget."""
 
 from __future__ import annotations
 

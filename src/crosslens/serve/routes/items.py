@@ -1,4 +1,4 @@
-"""Single items: what is known of one, its picture, its tags."""
+"""Endpoints of single items: facts, thumbnail, original picture, tags, removal."""
 
 from __future__ import annotations
 

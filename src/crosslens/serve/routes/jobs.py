@@ -1,4 +1,4 @@
-"""Jobs: how far they are, told as it happens, and their end before time."""
+"""Endpoints of jobs: state, progress as server-sent events, cancellation."""
 
 from __future__ import annotations
 

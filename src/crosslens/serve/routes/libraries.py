@@ -1,4 +1,4 @@
-"""Libraries: which there are, what is in them, and what is put into them."""
+"""Endpoints of libraries: list, create, upload, index folders, tags, duplicates, map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model can say of pictures and texts: embeddings, rank, match, classify, similarity."""
+"""Endpoints of the model: embeddings, rank, match, classify, similarity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The web page: files that were built from web/, and a plain one where they are not there."""
+"""The web page: files built from web/, and a plain page where they are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching libraries, saying why something was found, and completing queries."""
+"""Endpoints of search: search, explain, complete."""
 
 from __future__ import annotations
 

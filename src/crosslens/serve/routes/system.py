@@ -1,4 +1,4 @@
-"""Whether the service lives, is ready, and how it fares."""
+"""Endpoints of the system: health, readiness, metrics, information."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what: API keys with scopes, names that the service answers to, and how often.
+"""Authentication and rate limits: API keys with scopes, host names, requests per second.
 
 A key is 256 random bits, so its plain SHA-256 is as hard to turn round as the key is to guess; only that is
 kept. Keys are compared in constant time, all of them, so that time tells nothing.

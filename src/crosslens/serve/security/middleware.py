@@ -1,4 +1,4 @@
-"""Every request's way in: its number, the host it asked for, its size, its key; and its way out."""
+"""Middleware of every request: request id, host check, size limit, API key, access log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture behind an address, without letting the address reach what only this machine can.
+"""Fetching a picture from a URL, protected against SSRF.
 
 The name is looked up once, and every address found must be public; the connection goes to that very address,
 so that a second look-up cannot give another. Each redirect is checked in the same way.
