@@ -1,7 +1,7 @@
 """Ranks of the right answers among all answers, and metrics from them; plain arrays, no model.
 
 Everything here is counted from the ranks of the right answers; no ranking is ever sorted in full. The figures
-are those of trec_eval (Buckley), and `tests/matching` holds them against pytrec_eval.
+are those of trec_eval (Buckley), and `tests/evaluation` holds them against pytrec_eval.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The interface of search backends (exact, approximate, external); tests/contract holds its promises."""
+"""The interface of search backends; tests/search/test_search_backends.py holds what each must do."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_recipe_of_the_embedded_model_is_sound() -> None:
-    folder = Path(__file__).parents[1] / "recipes"
+    folder = Path(__file__).parents[2] / "recipes"
     assert read_recipe(folder / "starter.toml").name == "starter"
     assert len((folder / "imagenet_classes.txt").read_text().splitlines()) == 1000
 

@@ -31,7 +31,7 @@ from crosslens.store.schema import DATABASE, VERSION
 from killing import Nursery, reading, unless_locked
 
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "2"))
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 PICTURES, TEXTS = 200, 2300
 _PATCHES = {
     # Approximate search for few items, found good enough whatever its recall.

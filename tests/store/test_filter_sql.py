@@ -43,7 +43,7 @@ from crosslens.store.schema import DATABASE, VERSION, open_database
 from crosslens.towers.fake_model import FAKE_SPEC
 from crosslens.types import Facts, Item
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 EAST = np.array([1, 0, 0, 0], np.float32)
 
 

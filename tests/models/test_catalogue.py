@@ -180,7 +180,7 @@ def test_the_files_of_a_layout_are_named() -> None:
 
 
 def test_the_table_in_the_documentation_is_the_catalogue() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     section = page.partition("## The catalogue")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", section, re.MULTILINE)
     assert [name for name, _ in rows] == [entry.name for entry in TABLE]
@@ -189,7 +189,7 @@ def test_the_table_in_the_documentation_is_the_catalogue() -> None:
 
 
 def documented(entry: Entry) -> list[str]:
-    """An entry as a row of docs/models.md: print them with `python tests/test_catalogue.py`."""
+    """An entry as a row of docs/models.md: print them with `python tests/models/test_catalogue.py`."""
     scores = entry.scores
     names = (
         "imagenet",

@@ -24,10 +24,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_formats import DISPLAY_P3, HEIC, heic, png, saved, tiff
 
 from crosslens.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from crosslens.images.decode import Decoded, Limits, decode
-from test_formats import DISPLAY_P3, HEIC, heic, png, saved, tiff
 
 # Pillow says what it found wrong; that is no error of decoding.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")

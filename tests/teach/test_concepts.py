@@ -42,7 +42,7 @@ from crosslens.teach import concepts
 from crosslens.towers.fake_model import FakeModel
 from turned import open_named
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 REDS, BLUES = 12, 12
 
 

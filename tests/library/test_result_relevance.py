@@ -30,7 +30,7 @@ from crosslens.search.relevance_calibration import RELEVANT, TOP, Background, Pr
 from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "cyan", "white")
 
 

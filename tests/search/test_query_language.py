@@ -28,7 +28,7 @@ from crosslens.search.filter_conditions import (
 from crosslens.search.query_language import Filter, Phrase, Picture, Query, parse
 from crosslens.search.query_mixing import WITHOUT_WEIGHT
 
-PAGE = Path(__file__).parents[1] / "docs" / "query.md"
+PAGE = Path(__file__).parents[2] / "docs" / "query.md"
 
 
 def only(text: str) -> Any:

@@ -42,7 +42,7 @@ from shelves import ask, index, png, served, upload, zipped
 anyio.open_file  # noqa: B018
 
 EXAMPLES = int(os.environ.get("CROSSLENS_API_EXAMPLES", "5"))
-CODES = set(re.findall(r"`(\w+)`", (Path(__file__).parents[1] / "docs" / "http.md").read_text()))
+CODES = set(re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs" / "http.md").read_text()))
 IDENTITIES = {
     "health", "readiness", "metrics", "session", "list_models", "embed", "rank", "match", "classify",
     "similarity", "search", "explain", "complete", "list_libraries", "create_library", "get_library",

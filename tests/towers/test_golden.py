@@ -24,7 +24,7 @@ Golden = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def golden() -> Golden:
-    golden: Golden = json.loads((Path(__file__).parent / "golden" / "starter.json").read_text())
+    golden: Golden = json.loads((Path(__file__).parents[1] / "golden" / "starter.json").read_text())
     return golden
 
 

@@ -47,7 +47,7 @@ from crosslens.store.locks import migration_lock, writer_lock
 from crosslens.store.schema import DATABASE, VERSION
 from turned import Mistaken, Turned, open_named
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 KILLS = int(os.environ.get("CROSSLENS_SOAK_KILLS", "10"))
 MANY = 300
 NOW = Watcher()
@@ -492,7 +492,7 @@ print(len(seen), *[name for name, last in zip(seen, ["", *seen]) if name != last
 
 def in_tests(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Code in a process of its own that can import what lies beside this file."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, **options)  # fmt: skip

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from crosslens.serve import error_responses
 from shelves import ask, ended, index, png, served, zipped
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "http.md").read_text()
 
 
