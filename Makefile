@@ -28,10 +28,10 @@ test: $(VENV)/.made-dev reference web
 # write; docs/reliability.md keeps the counts.
 soak: $(VENV)/.made-dev
 	CROSSLENS_SOAK_CHANGES=1000 CROSSLENS_SOAK_KILLS=200 CROSSLENS_SOAK_FLIPS=1000 CROSSLENS_SOAK_SECONDS=60 $(BIN)/python -m pytest -s \
-	  tests/test_kill.py tests/test_kill_commands.py tests/test_migrate.py tests/test_upkeep.py \
-	  tests/test_faults.py tests/test_full_disk.py tests/test_network.py tests/test_stress.py tests/test_watch.py
-	CROSSLENS_SOAK_SERVICE_SECONDS=1800 $(BIN)/python -m pytest -s tests/test_serve_soak.py
-	CROSSLENS_API_EXAMPLES=300 $(BIN)/python -m pytest tests/test_serve_openapi.py
+	  tests/system/test_kill.py tests/system/test_kill_commands.py tests/maintenance/test_model_migration.py tests/maintenance/test_backup_and_compact.py \
+	  tests/system/test_faults.py tests/system/test_full_disk.py tests/store/test_network_filesystem.py tests/system/test_stress.py tests/watch/test_folder_watcher.py
+	CROSSLENS_SOAK_SERVICE_SECONDS=1800 $(BIN)/python -m pytest -s tests/serve/test_serve_soak.py
+	CROSSLENS_API_EXAMPLES=300 $(BIN)/python -m pytest tests/serve/test_serve_openapi.py
 
 # What the tests of the page need; they are skipped, with the reason, where it cannot be had.
 web:

@@ -60,7 +60,7 @@ def flops(shape: tuple[int, ...]) -> float:
 
 def write_model(folder: Path, shape: tuple[int, ...]) -> Path:
     """A bundle of this shape with random weights."""
-    from crosslens.models.convert.convert import convert
+    from crosslens.acquire.convert.convert import convert
 
     width, layers, heads, patch, dimension = shape
     vision = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
@@ -72,7 +72,7 @@ def write_model(folder: Path, shape: tuple[int, ...]) -> Path:
 def measure(name: str, bundle: Path, paths: list[str], arguments: argparse.Namespace, limit: float) -> None:
     from crosslens import Matcher
     from crosslens.models.bundle import load_bundle
-    from crosslens.towers.torch import TorchModel
+    from crosslens.towers.torch_runtime import TorchModel
 
     model = TorchModel(load_bundle(bundle), arguments.device, "bf16")
     matcher, size = Matcher(model), model.batch_size

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
 from crosslens import Library, Matcher
-from crosslens.duplicates import find_duplicates
-from crosslens.likeness import sharpnesses
-from crosslens.search.pairs import near_pairs
+from crosslens.maintenance.duplicate_finder import find_duplicates
+from crosslens.maintenance.perceptual_hash import sharpnesses
+from crosslens.search.near_duplicate_join import near_pairs
 
 EVAL = Path(__file__).parents[2] / "shared" / "eval"
 WIDTH = 512

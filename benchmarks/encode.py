@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from crosslens import Matcher
-from crosslens.towers.openvino import available_cores
+from crosslens.towers.openvino_runtime import available_cores
 from limits import Limit, seconds
 from pictures import write_jpegs
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from crosslens import Matcher
-from crosslens.matching.classification import calibration_error
+from crosslens.evaluation.classification import calibration_error
+from crosslens.matching.match_probability import apply_match, fit_match
 from crosslens.models.spec import MatchSpec
-from crosslens.probability import apply_match, fit_match
 from crosslens.types import Float32
 from nouns import WORD, read_nouns
 from sets import Held, add_options, flickr8k_test, validation

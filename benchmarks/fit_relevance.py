@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens import Matcher
+from crosslens.matching.match_probability import fit_match
+from crosslens.models.null_texts import UNPICTURED
 from crosslens.models.spec import RELEVANCE_BAR
-from crosslens.models.unpictured import UNPICTURED
-from crosslens.probability import fit_match
-from crosslens.search.relevance import TOP, Background, above, level
+from crosslens.search.relevance_calibration import TOP, Background, above, level
 from crosslens.types import Float32
 from nouns import WORD, read_nouns
 from sets import add_options, flickr8k_test

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from crosslens.library.vector_search import Searching
 from crosslens.search.ann import LEAST_ROWS
 from crosslens.search.exact import Exact
-from crosslens.searching import Searching
 from search import MODEL, Asked, K, aside, milliseconds, stored, write_matrix
 
 SIZE, MARGIN = (900, 560), 70

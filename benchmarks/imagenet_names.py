@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosslens import Matcher
-from crosslens.matching.intervals import Estimate, estimates
+from crosslens.evaluation.bootstrap import Estimate, estimates
+from crosslens.matching.zero_shot import TEMPLATES
 from crosslens.types import Float32, ImageInput
-from crosslens.zeroshot import TEMPLATES
 from sets import TEST, add_options, flickr8k_test, validation
 
 CLASSES = Path(__file__).parent.parent / "recipes" / "imagenet_classes.txt"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from crosslens import Matcher
-from crosslens.towers.openvino import OpenVinoModel, available_cores
+from crosslens.towers.openvino_runtime import OpenVinoModel, available_cores
 
 BATCH, BATCHES = 32, 8
 

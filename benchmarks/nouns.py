@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens import Matcher
-from crosslens.matching.intervals import Estimate, estimates
+from crosslens.evaluation.bootstrap import Estimate, estimates
 from crosslens.types import Float32
 from sets import Held, add_options, flickr8k_test, validation
 

@@ -250,7 +250,7 @@ def make_models(models: Path, arguments: argparse.Namespace, pictures: list[str]
     library = declare_missing_operators()
     from transformers import CLIPModel
 
-    from crosslens.models.convert.convert import convert
+    from crosslens.acquire.convert.convert import convert
 
     write_transformers_clip(models / "hf")
     torch.save(
@@ -261,8 +261,8 @@ def make_models(models: Path, arguments: argparse.Namespace, pictures: list[str]
         write_transformers_clip(models / "hf256", 256)
         convert(models / "hf256", models / "bundle256")
         write_rclip_models(models)
-    from crosslens.certify import Sample, check_model
-    from crosslens.quantise import quantise
+    from crosslens.acquire.certify import Sample, check_model
+    from crosslens.acquire.quantize import quantise
 
     sample = Sample(pictures, captions(200))
     certificate = quantise(bundle, sample, force=True) if arguments.int8 else check_model(bundle, sample)

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from crosslens import Library, Matcher
-from crosslens.matching.intervals import Estimate, estimates
+from crosslens.evaluation.bootstrap import Estimate, estimates
 from sets import PARQUET, TEST, Held, validation
 
 DATA = TEST

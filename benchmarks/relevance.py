@@ -23,9 +23,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from crosslens import Matcher
-from crosslens.models.captions import PROBES
-from crosslens.models.unpictured import UNPICTURED
-from crosslens.search.relevance import RELEVANT, TOP, Background, level, relevance
+from crosslens.models.null_texts import UNPICTURED
+from crosslens.models.probe_texts import PROBES
+from crosslens.search.relevance_calibration import RELEVANT, TOP, Background, level, relevance
 from crosslens.types import Float32
 from recall import DATA, read_captions
 

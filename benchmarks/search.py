@@ -27,11 +27,11 @@ from typing import Any
 import faiss
 import numpy as np
 
+from crosslens.library.vector_search import Searching
 from crosslens.search.exact import Exact
-from crosslens.searching import Searching
-from crosslens.store import vectors
+from crosslens.store import vector_matrix
 from crosslens.store.records import ModelRecord
-from crosslens.store.vectors import Matrix
+from crosslens.store.vector_matrix import Matrix
 
 WIDTH, CLUSTERS, K, BLOCK = 512, 2_000, 10, 65_536
 MODEL, STAMP = ModelRecord("benchmark", "b" * 32, WIDTH), ("benchmark", 1)
@@ -113,15 +113,15 @@ def write_matrix(folder: Path, rows: np.ndarray) -> Matrix:
     for start in range(0, len(rows), BLOCK):
         index.add(rows[start : start + BLOCK])
     ids = np.arange(len(rows), dtype=np.int64)
-    target = vectors.folder_of(folder, STAMP, MODEL, "image")
-    vectors._save(
+    target = vector_matrix.folder_of(folder, STAMP, MODEL, "image")
+    vector_matrix._save(
         target, Matrix(index, ids, np.zeros(WIDTH, np.float32), np.eye(WIDTH, dtype=np.float32), STAMP), MODEL
     )
     return open_matrix(folder)
 
 
 def open_matrix(folder: Path) -> Matrix:
-    matrix = vectors._load(vectors.folder_of(folder, STAMP, MODEL, "image"), STAMP, MODEL)
+    matrix = vector_matrix._load(vector_matrix.folder_of(folder, STAMP, MODEL, "image"), STAMP, MODEL)
     assert matrix is not None
     return matrix
 
@@ -207,8 +207,8 @@ def ours(folder: Path, matrix: Matrix, asked: Asked) -> None:
     facts = searching.build(matrix, MODEL, "image", lambda: aside(1_000, 21))
     build = time.perf_counter() - started
     if facts is not None:
-        place = vectors.folder_of(folder, STAMP, MODEL, "image")
-        size = (place.with_name(place.name + vectors.CODES) / "codes.faiss").stat().st_size
+        place = vector_matrix.folder_of(folder, STAMP, MODEL, "image")
+        size = (place.with_name(place.name + vector_matrix.CODES) / "codes.faiss").stat().st_size
         approximate = searching.backend(matrix, MODEL, "image")
         line("**crosslens approximate**", lambda q: approximate.search(q, K)[0], asked, build, size)
     print(f"\n{facts}\n")

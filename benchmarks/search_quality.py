@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens import Matcher
-from crosslens.models.captions import PROBES
+from crosslens.matching.zero_shot import TEMPLATES
+from crosslens.models.probe_texts import PROBES
 from crosslens.types import Float32
-from crosslens.zeroshot import TEMPLATES
 from recall import DATA, KS, read_captions
 
 WORDS = Path(__file__).with_name("query_words.txt")

@@ -265,8 +265,8 @@ def synthetic_library(folder: Path, rows: int, model: str) -> Path:
         one, other = said[random.integers(0, len(said), (2, 2000))]
         centres = one + random.random((2000, 1), dtype=np.float32) * other
         centres *= np.sqrt(matcher.dimension) / np.linalg.norm(centres, axis=1, keepdims=True)
-        from crosslens.remembered import record_of
-        from crosslens.store.catalog import Catalog
+        from crosslens.library.library_model import record_of
+        from crosslens.store.database import Catalog
         from crosslens.store.records import Entry
         from crosslens.types import Item
 
@@ -346,7 +346,7 @@ def compare(
 
 
 def captions_of(matcher: Any) -> list[str]:
-    from crosslens.models.captions import captions
+    from crosslens.models.probe_texts import captions
 
     return list(captions(matcher.spec.scripts))
 
@@ -376,7 +376,7 @@ def make_model(folder: Path) -> None:
     from models import declare_missing_operators, write_transformers_clip
 
     declared = declare_missing_operators()
-    from crosslens.models.convert.convert import convert
+    from crosslens.acquire.convert.convert import convert
 
     write_transformers_clip(folder / "hf")
     convert(folder / "hf", folder / "bundle")

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosslens.matching import Pairs, load_pairs
+from crosslens.evaluation import Pairs, load_pairs
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 TEST = SHARED / "eval" / "flickr8k-test"

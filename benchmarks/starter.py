@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosslens import Matcher
-from crosslens.matching.intervals import Estimate
+from crosslens.evaluation.bootstrap import Estimate
 from crosslens.models.catalogue import find_bundle
-from crosslens.towers.openvino import available_cores
+from crosslens.towers.openvino_runtime import available_cores
 from imagenet_names import accuracies, labelled, proxy_set, read_classes
 from nouns import mean_precision
 from recall import held_out

@@ -22,7 +22,7 @@ import numpy as np
 from crosslens import Matcher
 from crosslens.search.ann import build
 from crosslens.search.exact import Exact
-from crosslens.search.tuning import Setting
+from crosslens.search.recall_tuning import Setting
 
 ASKED, K = 200, 10
 # Looked into alone: no query tells that it needs more.

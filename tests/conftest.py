@@ -13,7 +13,7 @@ from hypothesis import settings
 from PIL import Image
 
 from crosslens import Matcher
-from crosslens.towers.fake import COLOURS, FakeModel
+from crosslens.towers.fake_model import COLOURS, FakeModel
 
 # How long an example takes is a matter of what else the machine does.
 settings.register_profile("crosslens", deadline=None)
@@ -85,7 +85,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def fake() -> Matcher:
-    """A matcher whose vectors can be worked out by hand; see crosslens.towers.fake."""
+    """A matcher whose vectors can be worked out by hand; see crosslens.towers.fake_model."""
     return Matcher(FakeModel())
 
 

@@ -20,7 +20,8 @@ T = TypeVar("T")
 _NURSERY = """
 import importlib, json, os, signal, sys, time
 import faiss, filelock, numpy, pyarrow.parquet
-import crosslens.cli.parse, crosslens.tagging, crosslens.transfer, crosslens.upkeep, crosslens.towers.fake
+import crosslens.cli.app, crosslens.maintenance.tagging, crosslens.maintenance.import_export
+import crosslens.maintenance.backup_and_compact, crosslens.towers.fake_model
 
 def run(order):
     for stream in (0, 1, 2):
@@ -29,7 +30,7 @@ def run(order):
         module, _, name = place.rpartition(".")
         setattr(importlib.import_module(module), name, value)
     sys.argv = ["crosslens", *order["arguments"]]
-    crosslens.cli.parse.run()
+    crosslens.cli.app.run()
 
 def ended(child):
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from crosslens import Matcher
 from crosslens.serve.app import create_app
 from crosslens.serve.config import ServeConfig
-from crosslens.towers.fake import COLOURS, FakeModel
+from crosslens.towers.fake_model import COLOURS, FakeModel
 
 
 def png(colour: str, size: tuple[int, int] = (16, 16)) -> bytes:

@@ -23,9 +23,9 @@ from PIL import Image
 from crosslens import Hit, Label, Library, Limits, Matcher, semantic_search, softmax_confidence
 from crosslens.automm import MultiModalPredictor
 from crosslens.errors import CrosslensError, CrosslensWarning
-from crosslens.evaluate import Labels, Table, judgements, pair_metrics, ranking_metrics
-from crosslens.tables import column, read_table, write_vectors
-from crosslens.towers.fake import COLOURS, FakeModel
+from crosslens.evaluation.metrics import Labels, Table, judgements, pair_metrics, ranking_metrics
+from crosslens.texts.tabular_files import column, read_table, write_vectors
+from crosslens.towers.fake_model import COLOURS, FakeModel
 
 FAKE = {"model.clip.checkpoint_name": "fake"}
 REFUSED = object()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crosslens.matching import Pairs
+from crosslens.evaluation import Pairs
 from crosslens.models.bundle import load_bundle
 from crosslens.models.catalogue import find_bundle
 from fit_probability import names_of

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from crosslens import Matcher
-from crosslens.cli.parse import app, main
+from crosslens.cli.app import app, main
+from draw_tree import drawn, tree
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -55,7 +56,7 @@ def test_every_python_example_runs(page: Path, code: str) -> None:
 def command_line(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A library of its own, streams that pytest may replace, and signals as they were."""
     monkeypatch.setenv("CROSSLENS_LIBRARY", str(tmp_path / "library"))
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     terminate = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, terminate)
@@ -107,14 +108,12 @@ def test_every_command_and_script_named_exists(page: Path) -> None:
     assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
 
 
-def test_the_readme_tree_names_every_module() -> None:
-    readme = (ROOT / "README.md").read_text()
-    source = ROOT / "src" / "crosslens"
-    for path in source.iterdir():
-        if path.suffix == ".py" and not path.name.startswith("__"):
-            assert path.name in readme, path.name
-        elif path.is_dir() and path.name != "__pycache__":
-            assert f"{path.name}/" in readme, path.name
+def test_the_trees_in_the_docs_are_those_of_the_packages() -> None:
+    for page in ("README.md", "docs/architecture.md"):
+        text = (ROOT / page).read_text()
+        assert drawn(text, modules=page != "README.md") == text, "python scripts/draw_tree.py draws it anew"
+    names = {path.stem for path in (ROOT / "src" / "crosslens").rglob("*.py")} - {"__init__", "__main__"}
+    assert not [name for name in names if not re.search(rf"\b{name}\b", tree(modules=True))]
 
 
 @pytest.mark.shared

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import crosslens
-from crosslens import Library, Limits, Matcher, errors, querying, semantic_search, softmax_confidence
+from crosslens import Library, Limits, Matcher, errors, semantic_search, softmax_confidence
 from crosslens.automm import MultiModalPredictor
 from crosslens.cli import main
 from crosslens.errors import (
@@ -51,12 +51,13 @@ from crosslens.errors import (
     UnreadableImageError,
     UnseenScriptWarning,
 )
-from crosslens.evaluate import pair_metrics, ranking_metrics
+from crosslens.evaluation.metrics import pair_metrics, ranking_metrics
+from crosslens.library import query_search
 from crosslens.models.catalogue import CATALOGUE
-from crosslens.store.lock import writer_lock
+from crosslens.store.locks import writer_lock
 from crosslens.store.schema import DATABASE
-from crosslens.tables import read_table, write_vectors
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.texts.tabular_files import read_table, write_vectors
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)
@@ -321,7 +322,7 @@ LIBRARIES: dict[str, Promise] = {
     "a search for another kind":
         (lambda at: at.library.search("red", kind="words"), QueryError, "'words'", '"image" or "text"'),
     "a query with a filter that there is not":
-        (lambda at: querying.search(at.library, "red befor:2023"),
+        (lambda at: query_search.search(at.library, "red befor:2023"),
          QuerySyntaxError, "character 5 of the query: there is no filter 'befor'", "Did you mean before:"),
     "a search for texts where there are none":
         (lambda at: at.library.search("red", kind="text"), QueryError, "holds no texts", "--text-column"),
@@ -577,9 +578,7 @@ def test_a_warning_names_the_input_and_what_it_means(what: str, place: Place) ->
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """The command line in this process."""
-    monkeypatch.setattr(
-        "crosslens.cli.parse._prepare_streams", lambda: None
-    )  # pytest's own cannot be changed
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)  # pytest's own cannot be changed
     terminate = signal.getsignal(signal.SIGTERM)
     yield lambda *arguments: main([str(argument) for argument in arguments])
     signal.signal(signal.SIGTERM, terminate)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import crosslens.matcher
+import crosslens.matching.matcher
 from crosslens.towers.base import TwoTowers
-from crosslens.towers.fake import FAKE_SPEC, FakeModel
+from crosslens.towers.fake_model import FAKE_SPEC, FakeModel
 from crosslens.types import Float32
 
 TURN, SWAP = [1, 2, 0, 3], [2, 1, 0, 3]
@@ -54,7 +54,7 @@ class Mistaken(FakeModel):
         self.image = Reordered(self.image, SWAP)  # type: ignore[assignment]
 
 
-def open_named(model: Any, *rest: Any, _open: Any = crosslens.matcher.open_model) -> TwoTowers:
+def open_named(model: Any, *rest: Any, _open: Any = crosslens.matching.matcher.open_model) -> TwoTowers:
     """`open_model` that knows these by name, in whatever folder they seem to lie."""
     named = {"turned": Turned, "mistaken": Mistaken}.get(os.path.basename(os.fspath(model)))
     return named() if named else _open(model, *rest)
@@ -62,4 +62,4 @@ def open_named(model: Any, *rest: Any, _open: Any = crosslens.matcher.open_model
 
 def install() -> None:
     """Make them known in this process."""
-    crosslens.matcher.open_model = open_named
+    crosslens.matching.matcher.open_model = open_named

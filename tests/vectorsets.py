@@ -8,7 +8,7 @@ from unittest import mock
 import faiss
 import numpy as np
 
-from crosslens.search import ann, tuning
+from crosslens.search import ann, recall_tuning
 from crosslens.search.ann import Approximate
 from crosslens.search.exact import Exact
 
@@ -53,7 +53,7 @@ def small(cells: int) -> Any:
 
 def approximate(rows: np.ndarray, ids: np.ndarray, cells: int) -> Approximate:
     """A back end with codes, however few the rows."""
-    with small(cells), mock.patch.object(tuning, "_ASKED_RECALL", 0.9):
+    with small(cells), mock.patch.object(recall_tuning, "_ASKED_RECALL", 0.9):
         made = ann.build(exact(rows, ids), unit(200, rows.shape[1], seed=9))
     assert made is not None
     return made

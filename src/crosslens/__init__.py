@@ -9,7 +9,6 @@ library.index("Pictures")
 library.search("a dog on the beach")
 """
 
-from crosslens.decode import Limits
 from crosslens.errors import (
     BundleError,
     CrosslensError,
@@ -20,10 +19,11 @@ from crosslens.errors import (
     ModelError,
     UnknownModelError,
 )
-from crosslens.library import Library
-from crosslens.matcher import Matcher
-from crosslens.probability import softmax_confidence
-from crosslens.semantic import semantic_search
+from crosslens.images.decode import Limits
+from crosslens.library.library import Library
+from crosslens.matching.match_probability import softmax_confidence
+from crosslens.matching.matcher import Matcher
+from crosslens.matching.semantic_search import semantic_search
 from crosslens.types import Failure, Hit, IndexReport, Label, LibraryStats, Progress
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Looking at arguments where they enter: a number, a whole number, one of a few words, many numbers.
+"""Argument validation: numbers, whole numbers, choices, arrays, paths; errors name the argument.
 
 What is something else is an InputError that names the argument and what it was.
 """

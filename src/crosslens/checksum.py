@@ -1,4 +1,4 @@
-"""Telling whether a derived file is still what was written."""
+"""Checksums of derived files: whether one is still what was written."""
 
 from __future__ import annotations
 

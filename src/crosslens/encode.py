@@ -1,4 +1,4 @@
-"""Stage 4, encode: batches through a tower → float32 (n, d) of unit norm.
+"""Encoding pipeline: files and texts in batches through a tower → float32 (n, d) of unit norm.
 
 Three things go on at the same time, each bounded: threads prepare inputs, the tower runs batches, and the
 caller takes results. Results come in the order of the inputs, each with its key; one that fails is

@@ -1,4 +1,4 @@
-"""The small frozen values that travel between stages and to callers."""
+"""Value types shared by all stages and returned to callers: Hit, Item, Failure, IndexReport and others."""
 
 from __future__ import annotations
 

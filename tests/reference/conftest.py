@@ -23,7 +23,7 @@ if not MISSING:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from crosslens.train.vision import load_torchvision
+        from crosslens.train.torchvision_compat import load_torchvision
 
         load_torchvision()
         import open_clip  # noqa: F401 (while warnings are off)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from crosslens import Matcher
 from crosslens.models.bundle import load_bundle
-from crosslens.tokenize import FastTokenizer
+from crosslens.texts.tokenizer import FastTokenizer
 
 # For vectors: none is empty once it is cleaned.
 TEXTS = (

@@ -13,7 +13,7 @@ from same import compare, randomise, same_ids
 from test_openclip import OPENAI, VISION, WORDS, roberta_tokenizer
 from test_transformers import clip_tokenizer
 
-from crosslens.models.convert.convert import convert
+from crosslens.acquire.convert.convert import convert
 
 pytest.importorskip("onnx")
 

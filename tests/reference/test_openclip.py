@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from same import compare, many_texts, randomise, same_ids
 from test_transformers import clip_tokenizer, gemma_tokenizer, sentencepiece_model
 
-from crosslens.clean import CLEANERS
+from crosslens.acquire.convert.convert import convert
 from crosslens.models.bundle import load_bundle
-from crosslens.models.convert.convert import convert
 from crosslens.models.spec import NetworkSpec
+from crosslens.texts.normalization import CLEANERS
 
 VISION = {"image_size": 64, "layers": 3, "width": 48, "head_width": 16, "patch_size": 16}
 WORDS = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}

@@ -14,11 +14,11 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from bundles import GRAPHS, write_bundle
-from crosslens import Matcher, places
-from crosslens.certify import Sample
+from crosslens import Matcher, app_folders
+from crosslens.acquire.certify import Sample
+from crosslens.acquire.quantize import quantise
 from crosslens.errors import ModelError
 from crosslens.models.bundle import load_bundle
-from crosslens.quantise import quantise
 
 
 @pytest.fixture(autouse=True)
@@ -71,4 +71,4 @@ def test_an_image_graph_that_is_in_int8_already_is_refused(tmp_path: Path) -> No
     assert Matcher(tmp_path / "it", precision="f32").embed_images(pictures).shape == (12, 256)
     with pytest.raises(ModelError, match="the image tower of 'graphs' is in int8 already"):
         quantise(bundle, Sample(pictures, [f"a dog {number}" for number in range(12)]))
-    assert not places.quantised(bundle.spec.identity).parent.exists()
+    assert not app_folders.quantised(bundle.spec.identity).parent.exists()

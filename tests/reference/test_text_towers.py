@@ -16,10 +16,10 @@ from test_openclip import roberta_tokenizer
 from test_transformers import bert_words, clip_tokenizer
 
 from crosslens import Matcher
+from crosslens.acquire.convert.convert import convert
 from crosslens.errors import ConversionError
-from crosslens.library import Library
+from crosslens.library.library import Library
 from crosslens.models.bundle import Bundle
-from crosslens.models.convert.convert import convert
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from bundles import GRAPHS, KINDS, SIZE, write_bundle, write_graph_and_network
 from crosslens import InputError, Matcher
 from crosslens.errors import ModelError
 from crosslens.models.bundle import load_bundle
-from crosslens.towers.openvino import OpenVinoModel
-from crosslens.towers.torch import TorchModel
+from crosslens.towers.openvino_runtime import OpenVinoModel
+from crosslens.towers.torch_runtime import TorchModel
 
 TEXTS = ["a red dog", "cat", "a green cat beach", "blue " * 40, "dog dog", "a red dog"]
 PICTURES = [np.random.default_rng(n).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8) for n in range(70)]

@@ -18,16 +18,16 @@ from PIL import Image, ImageDraw
 
 from bundles import write_bundle
 from crosslens.errors import InputError, ModelError
-from crosslens.matcher import Matcher
+from crosslens.matching.matcher import Matcher
 from crosslens.train.efficientnet import efficientnet_lite2
 from crosslens.train.export import About, Storage, check_export, export_bundle
-from crosslens.train.labels import build_labels
+from crosslens.train.full import finish, open_run, train_steps
+from crosslens.train.initial_model import start
+from crosslens.train.label_texts import build_labels
 from crosslens.train.losses import contrastive_loss, label_loss, sigmoid_loss, softmax_loss, targets
-from crosslens.train.pairs import Pairs
+from crosslens.train.pair_dataset import Pairs
 from crosslens.train.recipe import Recipe, read_recipe
-from crosslens.train.start import start
 from crosslens.train.validation import validate
-from crosslens.train.whole import finish, open_run, train_steps
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "orange", "purple", "white")
 SHAPES = ("circle", "square", "triangle", "bar")

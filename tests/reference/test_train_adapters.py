@@ -21,13 +21,13 @@ from test_train import draw, losses
 from test_transformers import VISION, WORDS, clip_tokenizer, sentencepiece_model
 
 from bundles import write_bundle
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import ConversionError, InputError, MissingExtraError
-from crosslens.matcher import Matcher
+from crosslens.matching.matcher import Matcher
 from crosslens.train.adapters import AdapterSettings, finish_adapters, open_adapters, train_adapters
 from crosslens.train.lora import SplitAttention, split_attention
-from crosslens.train.pairs import Pairs
-from crosslens.train.pretrained import read_pretrained
+from crosslens.train.pair_dataset import Pairs
+from crosslens.train.pretrained_checkpoints import read_pretrained
 
 FAMILIES = ("clip", "siglip", "openclip")
 QUICK = AdapterSettings(
@@ -316,7 +316,8 @@ def test_the_command_trains_stops_and_goes_on(
 def test_the_libraries_open_beside_a_torch_that_torchvision_was_not_built_for() -> None:
     """In a process of its own: what declares the missing operators for these tests must not help."""
     code = (
-        "from crosslens.train.vision import load_torchvision; load_torchvision(); load_torchvision(); "
+        "from crosslens.train.torchvision_compat import load_torchvision; "
+        "load_torchvision(); load_torchvision(); "
         "import peft, open_clip, torchvision; from transformers import AutoModel"
     )
     done = subprocess.run(

@@ -10,14 +10,14 @@ import pytest
 import torch
 from tests.reference.test_train import recipe
 
-from crosslens.certificate import BARS, find_certificate
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import InputError
 from crosslens.models.bundle import load_bundle
-from crosslens.train.certificate import TrainedModel, bars_of, certify_export
+from crosslens.models.certificate import BARS, find_certificate
 from crosslens.train.export import Storage
+from crosslens.train.export_certificate import TrainedModel, bars_of, certify_export
+from crosslens.train.full import finish, open_run, train_steps
 from crosslens.train.recipe import ExportSpec
-from crosslens.train.whole import finish, open_run, train_steps
 
 
 def test_the_bundle_is_held_against_the_trainer_and_the_certificate_is_shown(

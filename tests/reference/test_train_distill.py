@@ -12,10 +12,10 @@ import torch
 from tests.reference.test_train import draw, recipe
 
 from crosslens.errors import UnknownModelError
-from crosslens.matcher import Matcher
+from crosslens.matching.matcher import Matcher
+from crosslens.train.full import Run, finish, open_run
 from crosslens.train.losses import feature_distillation, similarity_distillation
 from crosslens.train.recipe import DistillSpec, Recipe
-from crosslens.train.whole import Run, finish, open_run
 
 
 def distilled(folder: Path, steps: int) -> Recipe:

@@ -18,17 +18,17 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import load_file, save_file
 
 from bundles import CONTEXT, DIMENSION, SIZE, WIDTH, WORDS, write_bundle
-from crosslens.certificate import find_certificate
-from crosslens.cli.parse import main
+from crosslens.cli.app import main
 from crosslens.errors import InputError, ModelError, UnknownModelError
-from crosslens.matcher import Matcher
+from crosslens.matching.matcher import Matcher
 from crosslens.models.bundle import load_bundle
+from crosslens.models.certificate import find_certificate
 from crosslens.train import heads
-from crosslens.train.certificate import MappedModel, certify_export
-from crosslens.train.fold import Maps, fold_maps
+from crosslens.train.cached_embeddings import exact_matcher
+from crosslens.train.export_certificate import MappedModel, certify_export
+from crosslens.train.fold_projection import Maps, fold_maps
 from crosslens.train.heads import HeadSettings, train_heads
-from crosslens.train.outputs import exact_matcher
-from crosslens.train.pairs import Pairs
+from crosslens.train.pair_dataset import Pairs
 
 COLOURS, PLACES = ("red", "green", "blue"), ("dog", "cat", "beach")
 QUICK = HeadSettings(steps=120, batch=64, rate=0.01, decay=0.1, validate_every=20, patience=10)
@@ -421,7 +421,7 @@ def test_an_export_that_computes_something_else_is_refused(
 def test_the_command_trains_on_a_table_with_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, train: Pairs
 ) -> None:
-    monkeypatch.setattr("crosslens.cli.parse._prepare_streams", lambda: None)
+    monkeypatch.setattr("crosslens.cli.app._prepare_streams", lambda: None)
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "base", "clip")
     with Path("pairs.csv").open("w", newline="") as file:

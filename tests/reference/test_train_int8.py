@@ -15,10 +15,10 @@ from test_train import draw, recipe
 from crosslens import Matcher
 from crosslens.errors import MissingExtraError, ModelError
 from crosslens.train.export import About, Storage, check_export, export_bundle
-from crosslens.train.int8 import quantised_onnx
-from crosslens.train.pairs import Pairs
-from crosslens.train.start import start
-from crosslens.train.towers import ClassNames, ConvolutionalTower
+from crosslens.train.initial_model import start
+from crosslens.train.int8_export import quantised_onnx
+from crosslens.train.pair_dataset import Pairs
+from crosslens.train.torch_towers import ClassNames, ConvolutionalTower
 
 
 def test_an_int8_tower_is_small_and_close_to_the_one_in_float(tmp_path: Path) -> None:
@@ -79,7 +79,9 @@ def test_names_of_classes_are_added_to_the_heads_vectors(tmp_path: Path) -> None
 def test_without_a_package_the_line_that_installs_it_is_named(
     monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    monkeypatch.setattr("crosslens.train.int8.find_spec", lambda name: None if name == package else object())
+    monkeypatch.setattr(
+        "crosslens.train.int8_export.find_spec", lambda name: None if name == package else object()
+    )
     if package == "nncf":
         monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(MissingExtraError, match=r"crosslens\[int8\]"):

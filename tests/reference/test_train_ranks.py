@@ -16,11 +16,11 @@ from tests.reference.test_train import draw, recipe
 
 from crosslens.errors import InputError
 from crosslens.train.batches import Batches
-from crosslens.train.pairs import Pairs
-from crosslens.train.ranks import Ranks
+from crosslens.train.caption_table import TextTable
+from crosslens.train.distributed import Ranks
+from crosslens.train.full import open_run, train_steps
+from crosslens.train.pair_dataset import Pairs
 from crosslens.train.recipe import Recipe, read_recipe
-from crosslens.train.texts import TextTable
-from crosslens.train.whole import open_run, train_steps
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ROOT = Path(__file__).parents[2]
@@ -32,10 +32,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crosslens.train.ranks import Ranks, joined
+from crosslens.train.distributed import Ranks, joined
 from crosslens.train.recipe import read_recipe
 from crosslens.train.trainer import Trainer
-from crosslens.train.whole import open_run
+from crosslens.train.full import open_run
 
 # In bf16 other pictures may be nearest, since several are nearly as near.
 Trainer._in_bf16 = False

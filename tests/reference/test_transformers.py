@@ -14,7 +14,7 @@ import transformers
 from same import compare, least_cosine, many_texts, opened, randomise, same_ids
 
 from crosslens import Matcher
-from crosslens.models.convert.convert import convert
+from crosslens.acquire.convert.convert import convert
 from crosslens.models.spec import NetworkSpec
 
 VISION = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}

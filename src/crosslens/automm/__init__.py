@@ -5,6 +5,6 @@ docs/automm.md maps the names and lists what differs, and why. Importing this im
 
 from crosslens.automm.hyperparameters import PRESETS
 from crosslens.automm.predictor import MultiModalPredictor
-from crosslens.semantic import semantic_search
+from crosslens.matching.semantic_search import semantic_search
 
 __all__ = ["PRESETS", "MultiModalPredictor", "semantic_search"]

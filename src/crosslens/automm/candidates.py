@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.errors import InputError
-from crosslens.matcher import Matcher
-from crosslens.probability import Probability, softmax_confidence
+from crosslens.matching.match_probability import Probability, softmax_confidence
+from crosslens.matching.matcher import Matcher
 from crosslens.types import Float32, Modality
 
 # AutoMM multiplies cosines by it, whatever the model.

@@ -1,4 +1,4 @@
-"""What a predictor is: its columns, its model, and how it embeds what the columns hold."""
+"""The columns and the model of a predictor, and how columns are embedded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from crosslens.arguments import choice
 from crosslens.automm.hyperparameters import open_model, read_hyperparameters
 from crosslens.errors import CrosslensWarning, InputError, MissingExtraError, warn
-from crosslens.evaluate import Labels, Table, load_extra
-from crosslens.probability import Probability
-from crosslens.texts import modality_of
+from crosslens.evaluation.metrics import Labels, Table, load_extra
+from crosslens.matching.match_probability import Probability
+from crosslens.texts.validation import modality_of
 from crosslens.types import Float32, Modality
 
 Side = Literal["query", "response"]

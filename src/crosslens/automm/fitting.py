@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 
 from crosslens.arguments import brief, number, whole
 from crosslens.automm.hyperparameters import Hyperparameters
-from crosslens.decode import Limits, decode
 from crosslens.errors import CrosslensWarning, ImageSkippedWarning, InputError, TextError, warn
-from crosslens.evaluate import load_extra
-from crosslens.inputs import is_written, name_of, without_path
-from crosslens.matcher import Matcher
-from crosslens.matching.datasets import Pairs as LabelledPairs
+from crosslens.evaluation.datasets import Pairs as LabelledPairs
+from crosslens.evaluation.metrics import load_extra
+from crosslens.images.decode import Limits, decode
+from crosslens.images.open_image import is_written, name_of, without_path
+from crosslens.matching.match_probability import fit_match
+from crosslens.matching.matcher import Matcher
 from crosslens.models.spec import MatchSpec, Networks
-from crosslens.probability import fit_match
-from crosslens.texts import check_texts
+from crosslens.texts.validation import check_texts
 from crosslens.types import ImageInput, Modality
 
 if TYPE_CHECKING:
     from crosslens.train.heads import HeadSettings
-    from crosslens.train.pairs import Pairs
+    from crosslens.train.pair_dataset import Pairs
 
 # AutoMM's words for what a column holds.
 COLUMN_TYPES: dict[str, Modality] = {
@@ -119,7 +119,7 @@ def labelled(
     labels: (n,) of 1 (match) and 0; None: every row is a match. name: of the table, for errors.
     Raises InputError and what descends from it, naming the row.
     """
-    from crosslens.train.reading import with_negatives
+    from crosslens.train.data_reading import with_negatives
 
     check_texts(texts)
     seen: dict[tuple[Any, str], int] = {}
@@ -157,7 +157,7 @@ def split_off(data: Labelled, fraction: float | None, seed: int) -> tuple[Labell
 
     Raises InputError where too few have a match.
     """
-    from crosslens.train.pairs import split_rows
+    from crosslens.train.pair_dataset import split_rows
 
     said = data.said
     part = min(_HELD_OUT, _MOST_HELD_OUT / len(said)) if fraction is None else fraction
@@ -242,7 +242,7 @@ def _settings(plan: Plan, name: str, pictures: int) -> HeadSettings:
 def _warn_of_unreadable(base: str, parts: Sequence[Pairs], run: Path, plan: Plan) -> None:
     """Embed all pictures, which training then finds done; those that cannot be are named and left out."""
     from crosslens.models.catalogue import find_bundle
-    from crosslens.train.outputs import KeptOutputs
+    from crosslens.train.cached_embeddings import KeptOutputs
 
     kept = KeptOutputs(run / "outputs", find_bundle(base), device=plan.device, on_step=plan.on_step)
     lost = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from crosslens.arguments import brief, number, whole
 from crosslens.errors import CrosslensWarning, InputError, UnknownModelError, warn
-from crosslens.matcher import Matcher
+from crosslens.matching.matcher import Matcher
 from crosslens.models.catalogue import STARTER
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""Pairs that match or do not, the best of several candidates, and how well either is told."""
+"""Predictions: matching pairs, the best of several candidates, and their evaluation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from crosslens.automm.candidates import candidate_confidence, candidate_cosines
 from crosslens.automm.embedding import ZERO_SHOT, Data, EmbeddingPredictor, IdMappings, Side, only_column
 from crosslens.errors import InputError, UncalibratedWarning, warn
-from crosslens.evaluate import Table, depths, judgements, pair_metrics, ranking_metrics
-from crosslens.probability import Probability, default_match, likely, match_probability
-from crosslens.semantic import Similarity, semantic_search
+from crosslens.evaluation.metrics import Table, depths, judgements, pair_metrics, ranking_metrics
+from crosslens.matching.match_probability import Probability, default_match, likely, match_probability
+from crosslens.matching.semantic_search import Similarity, semantic_search
 from crosslens.types import Float32, Modality
 
 

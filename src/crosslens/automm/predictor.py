@@ -16,9 +16,9 @@ from crosslens.automm.hyperparameters import open_model, read_hyperparameters
 from crosslens.automm.predicting import PairPredictor
 from crosslens.automm.saving import load_predictor, place_for, save_predictor
 from crosslens.errors import CrosslensWarning, InputError, warn
-from crosslens.evaluate import Table
-from crosslens.matcher import Matcher
-from crosslens.texts import modality_of
+from crosslens.evaluation.metrics import Table
+from crosslens.matching.matcher import Matcher
+from crosslens.texts.validation import modality_of
 from crosslens.types import Modality
 
 # Arguments of AutoMM's fit: without effect, and without effect on what is trained.

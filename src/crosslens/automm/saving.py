@@ -1,4 +1,4 @@
-"""A predictor on disk: a folder of predictor.json, the model's bundle in model/, and match.json.
+"""A predictor on disk: predictor.json, the model's bundle in model/, and match.json.
 
 There is no pickle in it, and reading it runs no code that it brings. The folder appears whole or not at all.
 """
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from crosslens.arguments import brief
-from crosslens.certificate import certificate_file, find_certificate, save_certificate
 from crosslens.errors import BundleError, InputError
-from crosslens.matcher import Matcher
+from crosslens.matching.match_probability import load_match, save_match
+from crosslens.matching.matcher import Matcher
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle, local_name
+from crosslens.models.certificate import certificate_file, find_certificate, save_certificate
 from crosslens.models.spec import MatchSpec
-from crosslens.probability import load_match, save_match
-from crosslens.towers.fake import FakeModel
+from crosslens.towers.fake_model import FakeModel
 
 FORMAT, VERSION = "crosslens-predictor", 1
 _FACTS, _MODEL, _MATCH = "predictor.json", "model", "match.json"

@@ -1,5 +1,5 @@
 """Stage 7, present, for a terminal: parse (the commands), call (what they do), render (what is shown)."""
 
-from crosslens.cli.parse import main, run
+from crosslens.cli.app import main, run
 
 __all__ = ["main", "run"]

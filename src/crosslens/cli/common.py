@@ -1,4 +1,4 @@
-"""What several commands share: inputs, progress, the end by a signal."""
+"""Shared by the commands: inputs, progress, and the end by a signal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from crosslens import places
-from crosslens.cli.progress import ProgressBar, ProgressLines
-from crosslens.cli.render import Output
+from crosslens import app_folders
+from crosslens.cli.output.progress_bar import ProgressBar, ProgressLines
+from crosslens.cli.output.render import Output
 from crosslens.errors import ImageNotFoundError, QueryError, TextError
-from crosslens.matcher import Compute, Decode, Matcher
+from crosslens.images.folder_walk import walk
+from crosslens.matching.matcher import Compute, Decode, Matcher
 from crosslens.models.catalogue import STARTER
-from crosslens.read import walk
-from crosslens.towers.openvino import Precision
+from crosslens.towers.openvino_runtime import Precision
 from crosslens.types import Failure, Progress
 
 _STARTER_NOTICE = (
@@ -108,7 +108,7 @@ def say_once(output: Output, matcher: Matcher) -> None:
     """Tell a user, the first time, that this is the small model."""
     if matcher.reference != STARTER:
         return
-    note = places.notices() / "starter"
+    note = app_folders.notices() / "starter"
     if note.exists():
         return
     output.notice(_STARTER_NOTICE)

@@ -1,4 +1,4 @@
-"""A model on disk: a folder with config.json, two ONNX graphs and a tokeniser.
+"""A model bundle on disk: a folder with config.json, weights or ONNX graphs, and a tokeniser.
 
 The format is described in docs/models.md. Whatever config.json says is checked against the files
 before it is used; a bundle is whole or it is refused.

@@ -1,4 +1,4 @@
-"""The models known by name, and where their bundles are."""
+"""The model catalogue: a name or folder → a bundle on disk."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import re
 from os import PathLike, fspath
 from pathlib import Path
 
-from crosslens import places
+from crosslens import app_folders
 from crosslens.errors import UnknownModelError
 from crosslens.models.bundle import Bundle, load_bundle
-from crosslens.models.entry import STARTER, Choice, Entry
-from crosslens.models.table import TABLE
+from crosslens.models.catalogue_entry import STARTER, Choice, Entry
+from crosslens.models.known_models import TABLE
 
 __all__ = ["CATALOGUE", "STARTER", "Entry", "entry_of", "find_bundle", "is_built_in", "local_name"]
 
@@ -100,7 +100,7 @@ def files_of(layout: tuple[Choice, ...]) -> str:
 
 
 def _folder(name: str) -> Path:
-    return CATALOGUE[name].folder if name in CATALOGUE else places.models() / name
+    return CATALOGUE[name].folder if name in CATALOGUE else app_folders.models() / name
 
 
 def _unknown(name: str) -> UnknownModelError:

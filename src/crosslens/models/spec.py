@@ -1,4 +1,4 @@
-"""Facts about a model, as frozen data; nothing here computes with pixels or tokens."""
+"""Model specifications as frozen data: input sizes, normalisation, tokeniser, networks, calibrations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ImageSpec:
 class TextSpec:
     """How a text becomes the text tower's input: int64 ids, padded with pad_id to context_length.
 
-    clean: what is done to a text before the tokeniser sees it (`crosslens.clean`).
+    clean: what is done to a text before the tokeniser sees it (`crosslens.texts.normalization`).
     """
 
     context_length: int
@@ -79,7 +79,7 @@ RELEVANCE_BAR = 0.10
 
 @dataclass(frozen=True, slots=True)
 class RelevanceSpec:
-    """How relevance is told with a model (`search.relevance`), and how often that was wrong when measured.
+    """Relevance with a model (`search.relevance_calibration`), and how often it was wrong when measured.
 
     middle: deviations above the texts that no picture shows where presence is ½. steepness: how it rises.
     missed: of queries that something fits, the share answered with nothing, in [0, 1]; false_alarms: of those
@@ -128,7 +128,7 @@ class Graphs:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A transformer, as far as the names and shapes of its weights do not tell (`towers.network`).
+    """A transformer, as far as the names and shapes of its weights do not tell (`towers.transformer`).
 
     heads: of attention. norm: "before" or "after" each half of a block. epsilon: of every layer norm.
     pool: which of the last states becomes the embedding: the first, the last, that of the end token, the mean

@@ -1,4 +1,4 @@
-"""Approximate search: one bit for every number picks candidates, the matrix scores them.
+"""Approximate nearest-neighbour search: IVF with 1-bit codes (RaBitQ), candidates rescored exactly.
 
     n < 50,000     nothing: exact search is fast enough
     n < 200,000    RaBitQ codes of all rows, compared one by one
@@ -6,11 +6,12 @@
 
 RaBitQ: Gao and Long, SIGMOD 2024; FAISS computes it. A score always comes from the float16 matrix, so
 whatever is found has its exact score, and only what is found is approximate. `build` measures recall@10
-against exact search, and takes more candidates and leaves out less until it is enough (`search.tuning`).
+against exact search, and takes more candidates and leaves out less until it is enough
+(`search.recall_tuning`).
 
 That figure is of queries of the measured kinds, without filters. A filter can leave out just what lies near,
 and a mixture of words and pictures lies elsewhere. So each query is checked: cells that may hold better
-rows than those found (`search.reach`) are looked into as well, or everything is compared.
+rows than those found (`search.early_termination`) are looked into as well, or everything is compared.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosslens.search.backend import Allowed, rows_of
-from crosslens.search.cells import ROWS_PER_CELL, centroids
+from crosslens.search.early_termination import Reach
 from crosslens.search.exact import Exact, search_exact, top_rows
-from crosslens.search.reach import Reach
-from crosslens.search.tuning import MEASURED_K, Recall, Setting, settings, truth_of
+from crosslens.search.ivf import ROWS_PER_CELL, centroids
+from crosslens.search.recall_tuning import MEASURED_K, Recall, Setting, settings, truth_of
 from crosslens.types import Float32, Int64
 
 LEAST_ROWS = 50_000

@@ -1,4 +1,4 @@
-"""What searches: one method, whatever is behind it. tests/contract says what it must do."""
+"""The interface of search backends; tests/search/test_search_backends.py holds what each must do."""
 
 from __future__ import annotations
 

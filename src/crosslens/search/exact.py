@@ -1,4 +1,4 @@
-"""Exact search: every vector is compared, by all cores. The oracle for whatever else searches.
+"""Exact (brute-force) nearest-neighbour search on all cores; the reference for every other backend.
 
 FAISS gives a query to one core. Here the cores share the rows: each takes the next block of the matrix until
 none is left, and keeps the best it saw. Several queries go over a block while it lies in the cache, so the

@@ -1,4 +1,4 @@
-"""The application: parts made, endpoints joined, started and stopped in order."""
+"""The FastAPI application: parts made, routes mounted, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from crosslens.matcher import Matcher
-from crosslens.serve.access import Keys, Rates
-from crosslens.serve.completion import Completer
+from crosslens.matching.matcher import Matcher
 from crosslens.serve.config import ServeConfig
-from crosslens.serve.engine import Engine
-from crosslens.serve.guard import Guard, handle_problems
-from crosslens.serve.jobs import Jobs
+from crosslens.serve.contract.openapi import App
+from crosslens.serve.inference.engine import Engine
+from crosslens.serve.ingest.jobs import Jobs
+from crosslens.serve.ingest.recovery import left_over, pick_up
+from crosslens.serve.libraries.query_completion import Completer
+from crosslens.serve.libraries.registry import Shelf
+from crosslens.serve.libraries.thumbnails import Thumbnails
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.openapi import App
-from crosslens.serve.resuming import left_over, pick_up
 from crosslens.serve.routes import concepts, items, jobs, libraries, models, page, search, system
+from crosslens.serve.security.auth import Keys, Rates
+from crosslens.serve.security.middleware import Guard, handle_problems
 from crosslens.serve.service import Service
-from crosslens.serve.shelf import Shelf
-from crosslens.serve.thumbnails import Thumbnails
-from crosslens.towers.openvino import available_cores
+from crosslens.towers.openvino_runtime import available_cores
 
 _SLOW_THREADS = 4
 # FastAPI would hand what it sees, messages of exceptions too, to whatever the environment sets up.

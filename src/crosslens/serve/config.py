@@ -1,4 +1,4 @@
-"""What an operator decides, made once by the command line; and the limits that requests are held to."""
+"""Configuration of the service, made once by the command line; and limits of requests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosslens.decode import Limits as PictureLimits
 from crosslens.errors import InputError
-from crosslens.matcher import Compute
+from crosslens.images.decode import Limits as PictureLimits
+from crosslens.matching.matcher import Compute
 
 DEFAULT_PORT = 8765
 _MB = 1 << 20

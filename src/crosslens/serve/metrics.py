@@ -1,4 +1,4 @@
-"""What Prometheus is told. Names begin with crosslens_; units are seconds and bytes."""
+"""Prometheus metrics. Names begin with crosslens_; units are seconds and bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the endpoints work with: one object to a running service."""
+"""The running service: one object with everything the endpoints work with."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 from starlette.requests import Request
 
-from crosslens.serve.access import Keys, Rates
-from crosslens.serve.completion import Completer
 from crosslens.serve.config import ServeConfig
-from crosslens.serve.engine import Engine
-from crosslens.serve.jobs import Jobs
+from crosslens.serve.contract.requests import Address, ItemPicture, Picture, Upload
+from crosslens.serve.error_responses import too_large
+from crosslens.serve.inference.engine import Engine
+from crosslens.serve.inference.request_images import picture_bytes, uploaded
+from crosslens.serve.ingest.jobs import Jobs
+from crosslens.serve.libraries.query_completion import Completer
+from crosslens.serve.libraries.registry import Shelf
+from crosslens.serve.libraries.thumbnails import Thumbnails, file_of, opened
 from crosslens.serve.metrics import Metrics
-from crosslens.serve.pictures import picture_bytes, uploaded
-from crosslens.serve.problems import too_large
-from crosslens.serve.schemas import Address, ItemPicture, Picture, Upload
-from crosslens.serve.shelf import Shelf
-from crosslens.serve.thumbnails import Thumbnails, file_of, opened
+from crosslens.serve.security.auth import Keys, Rates
 
 T = TypeVar("T")
 

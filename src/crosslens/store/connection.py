@@ -1,4 +1,4 @@
-"""How SQLite is opened: for writing or for reading, on a disk of this machine or over a network."""
+"""SQLite connections: for reading and for writing, on local disks and network file systems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from crosslens.errors import LibraryBusyError, NetworkLibraryWarning, warn
-from crosslens.store.filesystem import OVER_NETWORK, file_system_of
+from crosslens.store.network_filesystem import OVER_NETWORK, file_system_of
 
 _BUSY_SECONDS = 10
 # Over a network readers and the writer wait for each other.

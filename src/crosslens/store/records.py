@@ -1,4 +1,4 @@
-"""The rows that go into a library and come out of it, as frozen data."""
+"""Row types of the database, as frozen data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database: its tables, how it is opened, and what its errors mean.
+"""Database schema: tables, creation, migration from older versions, and the meaning of its errors.
 
 docs/store-format.md is the contract for people; this file is the one for SQLite.
 """

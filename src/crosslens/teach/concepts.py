@@ -1,4 +1,4 @@
-"""Concepts of a library: taught by examples, listed, given as a tag, forgotten. docs/teach.md.
+"""Concepts of a library: taught by examples, listed, applied as a tag, forgotten. docs/teach.md.
 
 Only vectors that the library has stored are looked at; no model is opened.
 
@@ -18,18 +18,18 @@ import numpy as np
 
 from crosslens.arguments import whole
 from crosslens.errors import InputError, QueryError
-from crosslens.library import Library
+from crosslens.library.concept_filters import check_usable, fitting_ids, unknown
+from crosslens.library.library import Library
+from crosslens.library.search_view import View
 from crosslens.search.exact import Exact
-from crosslens.store import concepts as rows
-from crosslens.store.catalog import Catalog
-from crosslens.store.concepts import ConceptRow
-from crosslens.store.lock import writer_lock
-from crosslens.store.tags import clean_tag
-from crosslens.teach.filtering import check_usable, fitting_ids, unknown
-from crosslens.teach.fitting import Marks, Targets, fitted, joined, several
-from crosslens.teach.head import Rate, least_certain, logit, sigmoid
+from crosslens.search.linear_head import Rate, least_certain, logit, sigmoid
+from crosslens.store import concept_rows as rows
+from crosslens.store.concept_rows import ConceptRow
+from crosslens.store.database import Catalog
+from crosslens.store.locks import writer_lock
+from crosslens.store.tag_rows import clean_tag
+from crosslens.teach.head_training import Marks, Targets, fitted, joined, several
 from crosslens.types import Float32, Hit, Int64, Modality
-from crosslens.view import View
 
 # From this score on, something fits: yes and no weigh the same, so here the two are equally near.
 THRESHOLD = 0.5
@@ -109,7 +109,7 @@ def teach(
 
 def taught(library: Library) -> list[Concept]:
     """The concepts of a library, by name."""
-    return listed(library._existing(), library.view())
+    return listed(library.database, library.view())
 
 
 def suggest(library: Library, name: str, k: int = 10) -> list[Suggestion]:
@@ -122,7 +122,7 @@ def suggest(library: Library, name: str, k: int = 10) -> list[Suggestion]:
 
 def plan_tag(library: Library, name: str, tag: str | None = None) -> TagPlan:
     """What `give_tag` would do. Nothing is changed. Raises QueryError, InputError."""
-    return plan_in(library._existing(), library.view(), name, tag)
+    return plan_in(library.database, library.view(), name, tag)
 
 
 def give_tag(library: Library, name: str, tag: str | None = None) -> TagPlan:
@@ -153,7 +153,7 @@ def teach_in(catalog: Catalog, view: View, name: str, marks: Marks) -> Concept:
     if before is None and not marks.yes:
         there_is = unknown(catalog, name)
         raise InputError(there_is.problem, there_is.remedy)
-    kind = before.kind if before else view._kind(None)
+    kind = before.kind if before else view.resolve_kind(None)
     examples = joined(catalog, view, kind, rows.examples_of(catalog, name), marks)
     chosen = marks.threshold if marks.threshold is not None else before.threshold if before else THRESHOLD
     row = fitted(catalog, view, examples, ConceptRow(
@@ -176,7 +176,7 @@ def concept_in(catalog: Catalog, view: View, name: str) -> Concept:
 
 def suggest_in(view: View, name: str, k: int) -> list[Suggestion]:
     """See `suggest`."""
-    catalog = view._existing()
+    catalog = view.database
     row = _known(catalog, name)
     check_usable(row, view)
     matrix = view.matrix(row.kind)
@@ -218,7 +218,7 @@ def _writing(library: Library) -> Iterator[tuple[Catalog, View]]:
     """The database for writing, and the library as it is searched."""
     library.view()  # one that is not there, or empty, is told so
     with writer_lock(library.folder):
-        catalog = library._writable()
+        catalog = library.open_for_writing()
         yield catalog, library.view()
 
 

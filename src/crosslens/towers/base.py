@@ -1,4 +1,4 @@
-"""The seam. A runtime is whatever offers `submit`; a model is a pair of those with their facts."""
+"""The runtime interface: a tower offers `submit`, a model is a pair of towers with its specification."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from crosslens.models.spec import ModelSpec
-from crosslens.tokenize import Tokenize
+from crosslens.texts.tokenizer import Tokenize
 from crosslens.types import Float32
 
 

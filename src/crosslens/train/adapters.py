@@ -15,23 +15,29 @@ from pathlib import Path
 
 import torch
 
+from crosslens.acquire.convert.convert import convert
 from crosslens.errors import InputError
 from crosslens.models.bundle import load_bundle
-from crosslens.models.convert.convert import convert
-from crosslens.train.adapted import AdaptedTowers
-from crosslens.train.card import write_card
-from crosslens.train.certificate import TrainedModel, certify_export
+from crosslens.train.adapter_model import AdaptedTowers
 from crosslens.train.checkpoint import save_checkpoint
+from crosslens.train.distributed import check_device
 from crosslens.train.export import Storage, check_export, check_place
+from crosslens.train.export_certificate import TrainedModel, certify_export
+from crosslens.train.full import Finished, Run, train_steps
+from crosslens.train.initial_model import Start, write_tokenizer
 from crosslens.train.lora import Lora, merge_adapter, save_adapter
-from crosslens.train.pairs import Pairs
-from crosslens.train.pretrained import Pretrained, load_network, read_pretrained, replaced, save_network
-from crosslens.train.ranks import check_device
+from crosslens.train.model_card import write_card
+from crosslens.train.pair_dataset import Pairs
+from crosslens.train.pretrained_checkpoints import (
+    Pretrained,
+    load_network,
+    read_pretrained,
+    replaced,
+    save_network,
+)
 from crosslens.train.recipe import DataSpec, Loss, LossSpec, Rates, Recipe, Stage, check_name, check_recipe
-from crosslens.train.start import Start, write_tokenizer
 from crosslens.train.trainer import Report, Trainer
 from crosslens.train.validation import Validation, prepared, validate
-from crosslens.train.whole import Finished, Run, train_steps
 
 _TAKEN = ("adapter", "checkpoint")
 

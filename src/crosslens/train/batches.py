@@ -1,4 +1,4 @@
-"""What each step takes: pictures in the order of the epoch, each in a random view, and a caption of each.
+"""Batches: pictures in the order of the epoch, each as a random crop, and a caption of each.
 
 Everything random follows from the seed and the step's number.
 """
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosslens.errors import InputError
-from crosslens.train.labels import Labels
-from crosslens.train.pairs import Groups, Pairs, Pixels, epoch_rows, random_view
-from crosslens.train.ranks import Ranks
+from crosslens.train.caption_table import TextTable
+from crosslens.train.distributed import Ranks
+from crosslens.train.label_texts import Labels
+from crosslens.train.pair_dataset import Groups, Pairs, Pixels, epoch_rows, random_view
 from crosslens.train.recipe import Recipe, Stage
-from crosslens.train.texts import TextTable
 
 _NEAREST = 16
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from crosslens.errors import MissingExtraError
-from crosslens.train.towers import ConvolutionalTower, PooledHead
+from crosslens.train.torch_towers import ConvolutionalTower, PooledHead
 
 # (x − 127) / 128 of pixels in [0, 255], in terms of pixels in [0, 1].
 NORM = ((127 / 255,) * 3, (128 / 255,) * 3)

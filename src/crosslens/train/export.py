@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosslens.acquire.convert import tokenizers
+from crosslens.acquire.convert.convert import network_facts
+from crosslens.acquire.convert.immich import stated
+from crosslens.acquire.convert.write import drafted, safetensors_pieces
 from crosslens.errors import InputError, MissingExtraError, ModelError
 from crosslens.models.bundle import FORMAT, Bundle, load_bundle
-from crosslens.models.convert import tokenizers
-from crosslens.models.convert.convert import network_facts
-from crosslens.models.convert.immich import stated
-from crosslens.models.convert.write import drafted, safetensors_pieces
 from crosslens.models.weights import rows_in_int8
-from crosslens.train.int8 import quantised_onnx
-from crosslens.train.start import Start
-from crosslens.train.towers import ConvolutionalTower, NetworkTower
+from crosslens.train.initial_model import Start
+from crosslens.train.int8_export import quantised_onnx
+from crosslens.train.torch_towers import ConvolutionalTower, NetworkTower
 
 _CLOSE = 1e-4  # 1 − cosine, exported as float32
 
@@ -123,7 +123,7 @@ def check_export(started: Start, bundle: Bundle, pixels: NDArray[np.uint8], text
     wrong.
     """
     from crosslens.encode import normalise
-    from crosslens.towers.openvino import OpenVinoModel
+    from crosslens.towers.openvino_runtime import OpenVinoModel
 
     pipeline = OpenVinoModel(bundle, "f32")
     model = started.model.eval()

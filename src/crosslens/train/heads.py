@@ -1,7 +1,7 @@
 """Heads: a linear map over each tower's vectors, trained on pairs; the towers stay as they are.
 
-The towers run once, and their vectors are kept (`train.outputs`); training is then a matter of matrices, and
-the maps are folded into a copy of the model's bundle (`train.fold`).
+The towers run once, and their vectors are kept (`train.cached_embeddings`); training is then a matter of
+matrices, and the maps are folded into a copy of the model's bundle (`train.fold_projection`).
 
 A run folder holds heads.json (settings, model and data), outputs/, checkpoint.pt, best.pt, log.csv,
 curves.png, and the exported bundle.
@@ -20,23 +20,23 @@ from typing import Any
 
 import torch
 
-from crosslens.certificate import Decoding
 from crosslens.errors import InputError
 from crosslens.models.bundle import Bundle, load_bundle
 from crosslens.models.catalogue import find_bundle
-from crosslens.train.card import write_card
-from crosslens.train.certificate import MappedModel, certify_export
+from crosslens.models.certificate import Decoding
+from crosslens.train.cached_embeddings import KeptOutputs, exact_matcher
+from crosslens.train.distributed import check_device
 from crosslens.train.export import check_place, greatest_gap
-from crosslens.train.fold import Maps, fold_maps
-from crosslens.train.headdata import HeadData, head_data
-from crosslens.train.headtrainer import HeadSettings, HeadTrainer
-from crosslens.train.log import Log
-from crosslens.train.outputs import KeptOutputs, exact_matcher
-from crosslens.train.pairs import Pairs
-from crosslens.train.ranks import check_device
+from crosslens.train.export_certificate import MappedModel, certify_export
+from crosslens.train.fold_projection import Maps, fold_maps
+from crosslens.train.full import Finished
+from crosslens.train.head_data import HeadData, head_data
+from crosslens.train.head_trainer import HeadSettings, HeadTrainer
+from crosslens.train.model_card import write_card
+from crosslens.train.pair_dataset import Pairs
 from crosslens.train.recipe import DataSpec, LossSpec, Recipe, Stage, check_name
+from crosslens.train.run_log import Log
 from crosslens.train.validation import Validation
-from crosslens.train.whole import Finished
 
 __all__ = ["FinishedHeads", "HeadSettings", "train_heads"]
 
@@ -77,7 +77,7 @@ def train_heads(  # noqa: PLR0913 (what a run is made of)
     negatives: (row of train, text) of pairs that do not match. limit: seconds from the call on after which no
     step is taken; the towers' vectors are computed in any case. folder: of the run; with the same model,
     pairs and settings it goes on; with others it begins anew, with those of the vectors that are there.
-    certify: whether the bundle gets a certificate (`train.certificate`).
+    certify: whether the bundle gets a certificate (`train.export_certificate`).
     Raises InputError, UnknownModelError, BundleError, ModelError, TextError, MissingExtraError.
     """
     deadline = None if limit is None else time.monotonic() + limit

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crosslens.errors import InputError, MissingExtraError
-from crosslens.train.vision import load_torchvision
+from crosslens.train.torchvision_compat import load_torchvision
 
 # Where the blocks of a tower are, in transformers, open_clip and timm.
 _IN_BLOCK = re.compile(r"\.(?:layers?|resblocks|blocks)\.\d+\.")

@@ -1,4 +1,4 @@
-"""A batch → the parts of its loss: pairs, what the texts were, and label texts."""
+"""The training objective: a batch → the parts of its loss."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosslens.train.batches import Batch
-from crosslens.train.distill import Distillation
-from crosslens.train.labels import Labels
+from crosslens.train.caption_table import TextTable
+from crosslens.train.distillation import Distillation
+from crosslens.train.distributed import Ranks
+from crosslens.train.initial_model import Start
+from crosslens.train.label_texts import Labels
 from crosslens.train.losses import contrastive_loss, label_loss, targets
-from crosslens.train.ranks import Ranks
 from crosslens.train.recipe import Recipe
-from crosslens.train.start import Start
-from crosslens.train.texts import TextTable
 
 _TEXTS_TOGETHER = 64
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from crosslens.train.recipe import Rates, Recipe
-from crosslens.train.towers import TwoTowers
+from crosslens.train.torch_towers import TwoTowers
 
 
 def make_optimizer(model: TwoTowers, rates: Rates) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a training run, as frozen data read from TOML.
+"""Training recipes: all settings of a run, as frozen data read from TOML.
 
 Two runs of one recipe on the same data, machine and versions take the same steps.
 """
@@ -24,7 +24,7 @@ TextKind = Literal["sentence-transformer", "transformer", "bundle"]
 class DataSpec:
     """Where the pairs are. Paths are relative to the recipe.
 
-    train, val: image–caption sets as `crosslens.matching.load_pairs` reads them. classes: they are class
+    train, val: image–caption sets as `crosslens.evaluation.load_pairs` reads them. classes: they are class
     folders, or tables with a class for each picture, instead. train_split, val_split: only rows with this in
     the column "split". val_fraction: where neither val nor val_split is given, the part of the training
     pictures that is held out. group_column: what a picture is grouped by, such as where it comes from, for

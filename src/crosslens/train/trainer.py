@@ -16,17 +16,17 @@ import numpy as np
 import torch
 
 from crosslens.train.batches import Batch, Batches
+from crosslens.train.caption_table import TextTable
 from crosslens.train.checkpoint import load_checkpoint, save_checkpoint
-from crosslens.train.distill import Distillation
-from crosslens.train.labels import Labels
+from crosslens.train.distillation import Distillation
+from crosslens.train.distributed import Ranks
+from crosslens.train.initial_model import Start
+from crosslens.train.label_texts import Labels
+from crosslens.train.mixed_precision import autocast
 from crosslens.train.objective import Objective
 from crosslens.train.optimizer import RunningMean, make_optimizer, rate_at
-from crosslens.train.pairs import Pairs
-from crosslens.train.precision import autocast
-from crosslens.train.ranks import Ranks
+from crosslens.train.pair_dataset import Pairs
 from crosslens.train.recipe import Recipe, Stage
-from crosslens.train.start import Start
-from crosslens.train.texts import TextTable
 from crosslens.train.validation import Validation, validate
 
 

@@ -1,4 +1,4 @@
-"""How good a model in training is on held-out pictures, by recall of retrieval."""
+"""Validation: recall of retrieval on held-out pictures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosslens.decode import decode
-from crosslens.matching.retrieval import CUTOFFS, retrieval_metrics
-from crosslens.preprocess import preprocess
-from crosslens.train.pairs import Pairs
-from crosslens.train.precision import autocast
-from crosslens.train.start import Start
-from crosslens.train.texts import encode_texts
-from crosslens.train.towers import TwoTowers
+from crosslens.evaluation.retrieval import CUTOFFS, retrieval_metrics
+from crosslens.images.decode import decode
+from crosslens.images.preprocess import preprocess
+from crosslens.train.caption_table import encode_texts
+from crosslens.train.initial_model import Start
+from crosslens.train.mixed_precision import autocast
+from crosslens.train.pair_dataset import Pairs
+from crosslens.train.torch_towers import TwoTowers
 
 
 @dataclass(frozen=True, slots=True)

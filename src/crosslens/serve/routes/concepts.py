@@ -1,4 +1,4 @@
-"""Concepts of a library: taught by examples, looked at, given as a tag, forgotten."""
+"""Endpoints of concepts: teach, list, apply as a tag, forget."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fastapi import Path as InPath
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from crosslens.serve import conceptanswers, schemas
-from crosslens.serve.book import Book
-from crosslens.serve.forms import Sent, sent
-from crosslens.serve.hits import presented
-from crosslens.serve.openapi import LibraryName, json_body, told
-from crosslens.serve.problems import Problem, invalid
+from crosslens.library.search_view import View
+from crosslens.search.linear_head import Rate
+from crosslens.serve.contract import concept_responses, requests
+from crosslens.serve.contract.multipart_forms import Sent, sent
+from crosslens.serve.contract.openapi import LibraryName, json_body, told
+from crosslens.serve.error_responses import Problem, invalid
+from crosslens.serve.libraries.item_json import presented
+from crosslens.serve.libraries.library_handle import Book
 from crosslens.serve.service import Service, service_of
-from crosslens.store.concepts import clean_name, concept_row, marked
+from crosslens.store.concept_rows import clean_name, concept_row, marked
 from crosslens.teach import concepts
 from crosslens.teach.concepts import Concept
-from crosslens.teach.fitting import Marks
-from crosslens.teach.head import Rate
-from crosslens.view import View
+from crosslens.teach.head_training import Marks
 
 router = APIRouter(prefix="/v1/libraries/{name}/concepts", tags=["concepts"])
 ConceptName = Annotated[str, InPath(description="Of a concept, in any case")]
@@ -31,7 +31,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 TagName = Annotated[str | None, Query(description="Another tag than the concept's name")]
 
 
-@router.get("", **told("list_concepts", "read", conceptanswers.ConceptList))
+@router.get("", **told("list_concepts", "read", concept_responses.ConceptList))
 async def list_concepts(request: Request, name: LibraryName) -> JSONResponse:
     """The concepts that a library was taught."""
     service = service_of(request)
@@ -45,7 +45,7 @@ async def list_concepts(request: Request, name: LibraryName) -> JSONResponse:
     return await service.run(work)
 
 
-@router.get("/{concept}", **told("get_concept", "read", conceptanswers.ConceptDetails))
+@router.get("/{concept}", **told("get_concept", "read", concept_responses.ConceptDetails))
 async def get_concept(request: Request, name: LibraryName, concept: ConceptName) -> JSONResponse:
     """What is known of a concept, and what was marked."""
     service = service_of(request)
@@ -55,13 +55,13 @@ async def get_concept(request: Request, name: LibraryName, concept: ConceptName)
 
 @router.post(
     "/{concept}",
-    **told("teach_concept", "write", conceptanswers.ConceptDetails, takes=json_body(schemas.Lesson)),
+    **told("teach_concept", "write", concept_responses.ConceptDetails, takes=json_body(requests.Lesson)),
 )
 async def teach(
     request: Request,
     name: LibraryName,
     concept: ConceptName,
-    body: Sent[schemas.Lesson] = Depends(sent(schemas.Lesson)),  # noqa: B008
+    body: Sent[requests.Lesson] = Depends(sent(requests.Lesson)),  # noqa: B008
 ) -> JSONResponse:
     """Teach a concept by marks, which join those of before. No model runs."""
     service = service_of(request)
@@ -78,7 +78,7 @@ async def teach(
     return await service.run(work, service.slow)
 
 
-@router.delete("/{concept}", **told("forget_concept", "write", conceptanswers.ConceptForgotten))
+@router.delete("/{concept}", **told("forget_concept", "write", concept_responses.ConceptForgotten))
 async def forget(request: Request, name: LibraryName, concept: ConceptName) -> JSONResponse:
     """Delete a concept and its marks. Tags that it gave stay."""
     service = service_of(request)
@@ -93,7 +93,7 @@ async def forget(request: Request, name: LibraryName, concept: ConceptName) -> J
     return await service.run(work)
 
 
-@router.get("/{concept}/suggestions", **told("suggest_marks", "read", conceptanswers.ConceptSuggestions))
+@router.get("/{concept}/suggestions", **told("suggest_marks", "read", concept_responses.ConceptSuggestions))
 async def suggestions(
     request: Request, name: LibraryName, concept: ConceptName, limit: Limit = 12
 ) -> JSONResponse:
@@ -111,7 +111,7 @@ async def suggestions(
     return await service.run(work, service.slow)
 
 
-@router.get("/{concept}/tag", **told("preview_concept_tag", "read", conceptanswers.ConceptTag))
+@router.get("/{concept}/tag", **told("preview_concept_tag", "read", concept_responses.ConceptTag))
 async def preview_tag(
     request: Request, name: LibraryName, concept: ConceptName, tag: TagName = None
 ) -> JSONResponse:
@@ -128,13 +128,13 @@ async def preview_tag(
 
 @router.post(
     "/{concept}/tag",
-    **told("give_concept_tag", "write", conceptanswers.ConceptTag, takes=json_body(schemas.GiveTag)),
+    **told("give_concept_tag", "write", concept_responses.ConceptTag, takes=json_body(requests.GiveTag)),
 )
 async def give_tag(
     request: Request,
     name: LibraryName,
     concept: ConceptName,
-    body: Sent[schemas.GiveTag] = Depends(sent(schemas.GiveTag)),  # noqa: B008
+    body: Sent[requests.GiveTag] = Depends(sent(requests.GiveTag)),  # noqa: B008
 ) -> JSONResponse:
     """Tag what a concept holds for now."""
     service = service_of(request)

@@ -1,4 +1,4 @@
-"""Single items: what is known of one, its picture, its tags."""
+"""Endpoints of single items: facts, thumbnail, original picture, tags, removal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from crosslens.serve import answers, schemas
-from crosslens.serve.forms import Sent, sent
-from crosslens.serve.guard import HEAD
-from crosslens.serve.hits import one_presented, version_of
-from crosslens.serve.openapi import (
+from crosslens.serve.contract import requests, responses
+from crosslens.serve.contract.multipart_forms import Sent, sent
+from crosslens.serve.contract.openapi import (
     BYTES,
     IF_NONE_MATCH,
     NOT_CHANGED,
@@ -26,10 +24,12 @@ from crosslens.serve.openapi import (
     json_body,
     told,
 )
-from crosslens.serve.problems import Problem
+from crosslens.serve.error_responses import Problem
+from crosslens.serve.libraries.item_json import one_presented, version_of
+from crosslens.serve.libraries.thumbnails import DEFAULT, LARGEST, SMALLEST, file_of, opened, rounded
+from crosslens.serve.security.middleware import HEAD
 from crosslens.serve.service import Service, service_of
-from crosslens.serve.thumbnails import DEFAULT, LARGEST, SMALLEST, file_of, opened, rounded
-from crosslens.store.words import tag, tags_of, untag
+from crosslens.store.fulltext import tag, tags_of, untag
 
 router = APIRouter(prefix="/v1/items", tags=["items"])
 # What a browser shows as a picture, and runs nothing of.
@@ -49,7 +49,7 @@ _VERSION = Query(description="The item's version: with it, the answer may be kep
 _INLINE = Query(description="To be shown by a browser, not saved")
 
 
-@router.get("/{item}", **told("get_item", "read", answers.Item))
+@router.get("/{item}", **told("get_item", "read", responses.Item))
 async def item_(request: Request, item: ItemName) -> JSONResponse:
     """What is known of an item."""
     service = service_of(request)
@@ -62,7 +62,7 @@ async def item_(request: Request, item: ItemName) -> JSONResponse:
     return await service.run(work)
 
 
-@router.delete("/{item}", **told("delete_item", "write", answers.Removed))
+@router.delete("/{item}", **told("delete_item", "write", responses.Removed))
 async def remove(request: Request, item: ItemName) -> JSONResponse:
     """Forget an item; a file that a client sent is deleted with it."""
     service = service_of(request)
@@ -123,11 +123,11 @@ async def original(request: Request, item: ItemName, inline: Annotated[bool, _IN
     return await service.run(work)
 
 
-@router.post("/{item}/tags", **told("add_tags", "write", answers.ItemTags, takes=json_body(schemas.Tags)))
+@router.post("/{item}/tags", **told("add_tags", "write", responses.ItemTags, takes=json_body(requests.Tags)))
 async def add_tags(
     request: Request,
     item: ItemName,
-    body: Sent[schemas.Tags] = Depends(sent(schemas.Tags)),  # noqa: B008
+    body: Sent[requests.Tags] = Depends(sent(requests.Tags)),  # noqa: B008
 ) -> JSONResponse:
     """Tag an item."""
     service = service_of(request)
@@ -135,12 +135,12 @@ async def add_tags(
 
 
 @router.delete(
-    "/{item}/tags", **told("remove_tags", "write", answers.ItemTags, takes=json_body(schemas.Tags))
+    "/{item}/tags", **told("remove_tags", "write", responses.ItemTags, takes=json_body(requests.Tags))
 )
 async def remove_tags(
     request: Request,
     item: ItemName,
-    body: Sent[schemas.Tags] = Depends(sent(schemas.Tags)),  # noqa: B008
+    body: Sent[requests.Tags] = Depends(sent(requests.Tags)),  # noqa: B008
 ) -> JSONResponse:
     """Take tags from an item."""
     service = service_of(request)

@@ -1,4 +1,4 @@
-"""Jobs: how far they are, told as it happens, and their end before time."""
+"""Endpoints of jobs: state, progress as server-sent events, cancellation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 
-from crosslens.serve import answers
-from crosslens.serve.jobs import ENDED, Job
-from crosslens.serve.openapi import JobName, answer, ref, told
+from crosslens.serve.contract import responses
+from crosslens.serve.contract.openapi import JobName, answer, ref, told
+from crosslens.serve.ingest.jobs import ENDED, Job
 from crosslens.serve.service import Service, service_of
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -24,24 +24,24 @@ _LOOK_SECONDS = 1.0  # whether the service is stopping
 _LEAST_SECONDS = 0.1  # between two messages of a job that is quick
 _RETRY_MS = 2000
 _EVENTS = {
-    200: answer({"text/event-stream": ref(answers.JobEvent)}, "Server-sent events; the schema is of one")
+    200: answer({"text/event-stream": ref(responses.JobEvent)}, "Server-sent events; the schema is of one")
 }
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("", **told("list_jobs", "read", answers.JobList))
+@router.get("", **told("list_jobs", "read", responses.JobList))
 async def jobs(request: Request) -> JSONResponse:
     """All jobs that are known still, the newest first."""
     return JSONResponse({"jobs": [job.document() for job in service_of(request).jobs.all()]})
 
 
-@router.get("/{identity}", **told("get_job", "read", answers.Job))
+@router.get("/{identity}", **told("get_job", "read", responses.Job))
 async def job_(request: Request, identity: JobName) -> JSONResponse:
     """A job."""
     return JSONResponse(service_of(request).jobs.get(identity).document())
 
 
-@router.delete("/{identity}", **told("cancel_job", "write", answers.Job))
+@router.delete("/{identity}", **told("cancel_job", "write", responses.Job))
 async def cancel(request: Request, identity: JobName) -> JSONResponse:
     """Have a job end with its next batch; what it committed stays."""
     service = service_of(request)

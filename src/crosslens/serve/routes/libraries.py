@@ -1,4 +1,4 @@
-"""Libraries: which there are, what is in them, and what is put into them."""
+"""Endpoints of libraries: list, create, upload, index folders, tags, duplicates, map."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fastapi import Path as InPath
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from crosslens.duplicates import Cluster, find_duplicates
-from crosslens.read import has_image_name
-from crosslens.serve import answers, schemas
-from crosslens.serve.archives import check_archive, is_archive
-from crosslens.serve.book import Book
-from crosslens.serve.forms import Sent, sent
-from crosslens.serve.hits import one_presented, presented
-from crosslens.serve.intake import Intake, allowed_folder, put
-from crosslens.serve.jobs import Kind
-from crosslens.serve.openapi import BYTES, LibraryName, json_answer, json_body, raw_body, told
-from crosslens.serve.plane import Plane, plane_of
-from crosslens.serve.problems import Problem, invalid
+from crosslens.images.folder_walk import has_image_name
+from crosslens.maintenance.duplicate_finder import Cluster, find_duplicates
+from crosslens.serve.contract import requests, responses
+from crosslens.serve.contract.multipart_forms import Sent, sent
+from crosslens.serve.contract.openapi import BYTES, LibraryName, json_answer, json_body, raw_body, told
+from crosslens.serve.error_responses import Problem, invalid
+from crosslens.serve.ingest.archives import check_archive, is_archive
+from crosslens.serve.ingest.ingest import Intake, allowed_folder, put
+from crosslens.serve.ingest.jobs import Kind
+from crosslens.serve.ingest.uploads import FormReader, Incoming, accept_folder, safe_name
+from crosslens.serve.libraries.item_json import one_presented, presented
+from crosslens.serve.libraries.library_handle import Book
+from crosslens.serve.libraries.pca_projection import Plane, plane_of
 from crosslens.serve.service import Service, service_of
-from crosslens.serve.uploads import FormReader, Incoming, accept_folder, safe_name
-from crosslens.store.details import Listing, listed
-from crosslens.store.words import tag_counts
+from crosslens.store.fulltext import tag_counts
+from crosslens.store.item_details import Listing, listed
 
 router = APIRouter(prefix="/v1/libraries", tags=["libraries"])
 _MOST_LISTED = 1000
@@ -53,12 +53,12 @@ _FILES = raw_body(
 _PICTURE = raw_body(
     dict.fromkeys(("image/jpeg", "image/png", "image/webp", "application/octet-stream"), BYTES), "A picture"
 )
-_PUT = {200: json_answer(answers.Item, "Replaced"), 201: json_answer(answers.Item, "New")}
+_PUT = {200: json_answer(responses.Item, "Replaced"), 201: json_answer(responses.Item, "New")}
 # What comes in small pieces is written down in larger ones.
 _BLOCK = 1 << 20
 
 
-@router.get("", **told("list_libraries", "read", answers.LibraryList))
+@router.get("", **told("list_libraries", "read", responses.LibraryList))
 async def libraries(request: Request) -> JSONResponse:
     """All libraries."""
     service = service_of(request)
@@ -69,18 +69,20 @@ async def libraries(request: Request) -> JSONResponse:
 
 @router.post(
     "",
-    **told("create_library", "admin", answers.LibraryFacts, status=201, takes=json_body(schemas.NewLibrary)),
+    **told(
+        "create_library", "admin", responses.LibraryFacts, status=201, takes=json_body(requests.NewLibrary)
+    ),
 )
 async def create(
     request: Request,
-    body: Sent[schemas.NewLibrary] = Depends(sent(schemas.NewLibrary)),  # noqa: B008
+    body: Sent[requests.NewLibrary] = Depends(sent(requests.NewLibrary)),  # noqa: B008
 ) -> JSONResponse:
     """Make a library, empty."""
     service = service_of(request)
     return await service.run(lambda: JSONResponse(_listed(service.shelf.create(body.asked.name)), 201))
 
 
-@router.get("/{name}", **told("get_library", "read", answers.LibraryDetails))
+@router.get("/{name}", **told("get_library", "read", responses.LibraryDetails))
 async def library(request: Request, name: LibraryName) -> JSONResponse:
     """Facts about a library."""
     service = service_of(request)
@@ -88,7 +90,7 @@ async def library(request: Request, name: LibraryName) -> JSONResponse:
     return await service.run(lambda: JSONResponse(_facts(book, whole_paths=whole_paths)))
 
 
-@router.get("/{name}/items", **told("list_items", "read", answers.ItemPage))
+@router.get("/{name}/items", **told("list_items", "read", responses.ItemPage))
 async def items(
     request: Request,
     name: LibraryName,
@@ -113,7 +115,9 @@ async def items(
     return await service.run(work)
 
 
-@router.post("/{name}/items", **told("upload_items", "write", answers.AcceptedJob, status=202, takes=_FILES))
+@router.post(
+    "/{name}/items", **told("upload_items", "write", responses.AcceptedJob, status=202, takes=_FILES)
+)
 async def upload(request: Request, name: LibraryName) -> JSONResponse:
     """Put pictures, or archives of them, into a library. A job takes them in."""
     service = service_of(request)
@@ -169,12 +173,12 @@ async def put_item(request: Request, name: LibraryName, file: Annotated[str, _FI
 
 @router.post(
     "/{name}/folders",
-    **told("add_folder", "admin", answers.AcceptedJob, status=202, takes=json_body(schemas.Folder)),
+    **told("add_folder", "admin", responses.AcceptedJob, status=202, takes=json_body(requests.Folder)),
 )
 async def add_folder(
     request: Request,
     name: LibraryName,
-    body: Sent[schemas.Folder] = Depends(sent(schemas.Folder)),  # noqa: B008
+    body: Sent[requests.Folder] = Depends(sent(requests.Folder)),  # noqa: B008
 ) -> JSONResponse:
     """Index a folder of this service's machine, below one of those that the operator allows."""
     service = service_of(request)
@@ -189,7 +193,7 @@ async def add_folder(
     return await service.run(work)
 
 
-@router.get("/{name}/tags", **told("list_tags", "read", answers.TagCounts))
+@router.get("/{name}/tags", **told("list_tags", "read", responses.TagCounts))
 async def tags(request: Request, name: LibraryName) -> JSONResponse:
     """The tags of a library, and how many items have each."""
     service = service_of(request)
@@ -202,7 +206,7 @@ async def tags(request: Request, name: LibraryName) -> JSONResponse:
     return await service.run(work)
 
 
-@router.get("/{name}/duplicates", **told("find_duplicates", "read", answers.Duplicates))
+@router.get("/{name}/duplicates", **told("find_duplicates", "read", responses.Duplicates))
 async def duplicates(
     request: Request,
     name: LibraryName,
@@ -232,7 +236,7 @@ async def duplicates(
     return await service.run(work, service.slow)
 
 
-@router.get("/{name}/map", **told("get_map", "read", answers.LibraryMap))
+@router.get("/{name}/map", **told("get_map", "read", responses.LibraryMap))
 async def map_(request: Request, name: LibraryName) -> JSONResponse:
     """Every item as a point: what is alike lies together."""
     service = service_of(request)

@@ -1,4 +1,4 @@
-"""What a model can say of pictures and texts: embeddings, rank, match, classify, similarity."""
+"""Endpoints of the model: embeddings, rank, match, classify, similarity."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from crosslens.probability import is_calibrated
-from crosslens.serve import modelanswers, schemas
-from crosslens.serve.forms import Sent, sent
-from crosslens.serve.openapi import json_body, told
-from crosslens.serve.pictures import is_picture
-from crosslens.serve.problems import Problem, invalid
+from crosslens.matching.match_probability import is_calibrated
+from crosslens.matching.zero_shot import TEMPLATES
+from crosslens.serve.contract import model_responses, requests
+from crosslens.serve.contract.multipart_forms import Sent, sent
+from crosslens.serve.contract.openapi import json_body, told
+from crosslens.serve.error_responses import Problem, invalid
+from crosslens.serve.inference.request_images import is_picture
 from crosslens.serve.service import Service, service_of
 from crosslens.types import Float32
-from crosslens.zeroshot import TEMPLATES
 
 router = APIRouter(prefix="/v1", tags=["model"])
 
 
-@router.get("/models", **told("list_models", "read", modelanswers.ModelList))
+@router.get("/models", **told("list_models", "read", model_responses.ModelList))
 async def models(request: Request) -> Response:
     """The model of this service, as OpenAI lists them."""
     engine = service_of(request).engine
@@ -47,11 +47,11 @@ async def models(request: Request) -> Response:
 
 @router.post(
     "/embeddings",
-    **told("embed", "read", modelanswers.EmbeddingList, takes=json_body(schemas.Embeddings)),
+    **told("embed", "read", model_responses.EmbeddingList, takes=json_body(requests.Embeddings)),
 )
 async def embeddings(
     request: Request,
-    body: Sent[schemas.Embeddings] = Depends(sent(schemas.Embeddings)),  # noqa: B008
+    body: Sent[requests.Embeddings] = Depends(sent(requests.Embeddings)),  # noqa: B008
 ) -> Response:
     """Embed texts and pictures: OpenAI's interface. A data URI of a picture is a picture."""
     service, asked = service_of(request), body.asked
@@ -71,10 +71,12 @@ async def embeddings(
     return _answered({"object": "list", "data": data, "model": service.engine.reference, "usage": usage})
 
 
-@router.post("/rank", **told("rank", "read", modelanswers.Ranking, takes=json_body(schemas.Rank, files=True)))
+@router.post(
+    "/rank", **told("rank", "read", model_responses.Ranking, takes=json_body(requests.Rank, files=True))
+)
 async def rank(
     request: Request,
-    body: Sent[schemas.Rank] = Depends(sent(schemas.Rank, files=True)),  # noqa: B008
+    body: Sent[requests.Rank] = Depends(sent(requests.Rank, files=True)),  # noqa: B008
 ) -> Response:
     """Texts by how well they fit a picture, best first, with softmax confidence over them."""
     service = service_of(request)
@@ -89,11 +91,12 @@ async def rank(
 
 
 @router.post(
-    "/match", **told("match", "read", modelanswers.MatchedPairs, takes=json_body(schemas.Match, files=True))
+    "/match",
+    **told("match", "read", model_responses.MatchedPairs, takes=json_body(requests.Match, files=True)),
 )
 async def match(
     request: Request,
-    body: Sent[schemas.Match] = Depends(sent(schemas.Match, files=True)),  # noqa: B008
+    body: Sent[requests.Match] = Depends(sent(requests.Match, files=True)),  # noqa: B008
 ) -> Response:
     """How probably each picture and its text belong together."""
     service, pairs = service_of(request), body.asked.pairs
@@ -116,11 +119,11 @@ async def match(
 
 @router.post(
     "/classify",
-    **told("classify", "read", modelanswers.Classified, takes=json_body(schemas.Classify, files=True)),
+    **told("classify", "read", model_responses.Classified, takes=json_body(requests.Classify, files=True)),
 )
 async def classify(
     request: Request,
-    body: Sent[schemas.Classify] = Depends(sent(schemas.Classify, files=True)),  # noqa: B008
+    body: Sent[requests.Classify] = Depends(sent(requests.Classify, files=True)),  # noqa: B008
 ) -> Response:
     """For every picture the labels, best first, with softmax confidence over them."""
     service, asked = service_of(request), body.asked
@@ -137,11 +140,13 @@ async def classify(
 
 @router.post(
     "/similarity",
-    **told("similarity", "read", modelanswers.Similarities, takes=json_body(schemas.Similarity, files=True)),
+    **told(
+        "similarity", "read", model_responses.Similarities, takes=json_body(requests.Similarity, files=True)
+    ),
 )
 async def similarity(
     request: Request,
-    body: Sent[schemas.Similarity] = Depends(sent(schemas.Similarity, files=True)),  # noqa: B008
+    body: Sent[requests.Similarity] = Depends(sent(requests.Similarity, files=True)),  # noqa: B008
 ) -> Response:
     """The cosines of pictures and texts, everything with everything."""
     service, asked = service_of(request), body.asked

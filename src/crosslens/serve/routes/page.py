@@ -1,4 +1,4 @@
-"""The web page: files that were built from web/, and a plain one where they are not there."""
+"""The web page: files built from web/, and a plain page where they are missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from crosslens import __version__
-from crosslens.serve.problems import not_found
+from crosslens.serve.error_responses import not_found
 from crosslens.serve.service import service_of
 
 router = APIRouter(include_in_schema=False)

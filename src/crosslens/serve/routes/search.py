@@ -1,4 +1,4 @@
-"""Searching libraries, saying why something was found, and completing queries."""
+"""Endpoints of search: search, explain, complete."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from crosslens.errors import ImageError
-from crosslens.grouping import Group, Grouping, find_groups
-from crosslens.querying import Page, find
-from crosslens.relevance import showable
-from crosslens.search.relevance import RELEVANT
-from crosslens.serve import answers, schemas
-from crosslens.serve.asking import Question, question
-from crosslens.serve.explaining import Heat, explain, heat_of
-from crosslens.serve.forms import Sent, sent
-from crosslens.serve.hits import presented
-from crosslens.serve.openapi import json_body, told
-from crosslens.serve.problems import Problem, invalid
+from crosslens.library.grouping import Group, Grouping, find_groups
+from crosslens.library.query_search import Page, find
+from crosslens.library.result_relevance import showable
+from crosslens.search.relevance_calibration import RELEVANT
+from crosslens.serve.contract import requests, responses
+from crosslens.serve.contract.multipart_forms import Sent, sent
+from crosslens.serve.contract.openapi import json_body, told
+from crosslens.serve.error_responses import Problem, invalid
+from crosslens.serve.inference.explanations import Heat, explain, heat_of
+from crosslens.serve.libraries.item_json import presented
+from crosslens.serve.libraries.search_request import Question, question
 from crosslens.serve.service import Service, service_of
 from crosslens.types import Float32, Hit
 
@@ -34,11 +34,11 @@ _CURSOR = Query(description="After how many characters the cursor is; else at th
 
 
 @router.post(
-    "/search", **told("search", "read", answers.SearchResult, takes=json_body(schemas.Search, files=True))
+    "/search", **told("search", "read", responses.SearchResult, takes=json_body(requests.Search, files=True))
 )
 async def search(
     request: Request,
-    body: Sent[schemas.Search] = Depends(sent(schemas.Search, files=True)),  # noqa: B008
+    body: Sent[requests.Search] = Depends(sent(requests.Search, files=True)),  # noqa: B008
 ) -> JSONResponse:
     """What is nearest to words, pictures and items, best first."""
     service = service_of(request)
@@ -46,18 +46,19 @@ async def search(
 
 
 @router.post(
-    "/explain", **told("explain", "read", answers.Explanation, takes=json_body(schemas.Explain, files=True))
+    "/explain",
+    **told("explain", "read", responses.Explanation, takes=json_body(requests.Explain, files=True)),
 )
 async def explain_(
     request: Request,
-    body: Sent[schemas.Explain] = Depends(sent(schemas.Explain, files=True)),  # noqa: B008
+    body: Sent[requests.Explain] = Depends(sent(requests.Explain, files=True)),  # noqa: B008
 ) -> JSONResponse:
     """What each term of a search has in the score of an item, and where in the picture the score lies."""
     service = service_of(request)
     return await service.run(partial(_explain, service, body, whole_paths=service.sees_paths(request)))
 
 
-@router.get("/complete", **told("complete", "read", answers.Completions))
+@router.get("/complete", **told("complete", "read", responses.Completions))
 async def complete(
     request: Request, text: Annotated[str, _TYPED] = "", at: Annotated[int | None, _CURSOR] = None
 ) -> JSONResponse:
@@ -74,7 +75,7 @@ async def complete(
     return await service.run(work)
 
 
-def _search(service: Service, body: Sent[schemas.Search], *, whole_paths: bool) -> JSONResponse:
+def _search(service: Service, body: Sent[requests.Search], *, whole_paths: bool) -> JSONResponse:
     began = time.perf_counter()
     sent_, answer = body.asked, {}
     asked = question(service, sent_, body.files, whole_paths=whole_paths)
@@ -117,7 +118,7 @@ def _relevance_ends(hits: Sequence[Hit]) -> int | None:
     return sum((hit.relevance or 0) >= RELEVANT for hit in hits)
 
 
-def _explain(service: Service, body: Sent[schemas.Explain], *, whole_paths: bool) -> JSONResponse:
+def _explain(service: Service, body: Sent[requests.Explain], *, whole_paths: bool) -> JSONResponse:
     asked = question(service, body.asked, body.files, whole_paths=whole_paths)
     book, number = service.shelf.item(body.asked.item)
     row, view = book.row(number), book.view()
@@ -132,6 +133,6 @@ def _explain(service: Service, body: Sent[schemas.Explain], *, whole_paths: bool
 def _heat(service: Service, item: str, query: Float32) -> Heat | None:
     """Where it is; None where the file cannot be read now."""
     try:
-        return heat_of(service.engine, service.item_picture(schemas.ItemPicture(item=item)), item, query)
+        return heat_of(service.engine, service.item_picture(requests.ItemPicture(item=item)), item, query)
     except (Problem, ImageError, OSError):
         return None

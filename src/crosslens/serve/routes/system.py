@@ -1,4 +1,4 @@
-"""Whether the service lives, is ready, and how it fares."""
+"""Endpoints of the system: health, readiness, metrics, information."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from crosslens import __version__
-from crosslens.serve import modelanswers
-from crosslens.serve.access import sent_key
+from crosslens.serve.contract import model_responses
+from crosslens.serve.contract.openapi import TEXT, answer, optional_key, told
+from crosslens.serve.error_responses import Problem
 from crosslens.serve.metrics import CONTENT_TYPE
-from crosslens.serve.openapi import TEXT, answer, optional_key, told
-from crosslens.serve.problems import Problem
+from crosslens.serve.security.auth import sent_key
 from crosslens.serve.service import service_of
 
 router = APIRouter(tags=["service"])
 _FIGURES = {200: answer({"text/plain": TEXT}, "Figures, as Prometheus reads them")}
 
 
-@router.get("/healthz", **told("health", None, modelanswers.Health))
+@router.get("/healthz", **told("health", None, model_responses.Health))
 async def healthz() -> JSONResponse:
     """The process answers."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz", **told("readiness", None, modelanswers.Readiness))
+@router.get("/readyz", **told("readiness", None, model_responses.Readiness))
 async def readyz(request: Request) -> JSONResponse:
     """The model is warm, and the service takes requests."""
     service = service_of(request)
@@ -47,7 +47,7 @@ async def metrics(request: Request) -> Response:
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
-@router.get("/v1/session", **told("session", None, modelanswers.Session, more=optional_key()))
+@router.get("/v1/session", **told("session", None, model_responses.Session, more=optional_key()))
 async def session(request: Request) -> JSONResponse:
     """What a page needs to know of the service and of the key it sends, if any."""
     service = service_of(request)

@@ -1,0 +1,1 @@
+"""Models in: downloaded, converted, quantised and certified. A repository or checkpoint in, a bundle out."""

@@ -1,0 +1,1 @@
+"""What people and programs see in a terminal: text, JSON, progress bars. Computes nothing."""

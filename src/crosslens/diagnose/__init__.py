@@ -1,0 +1,1 @@
+"""What this machine has and how fast it is: a self-test and a benchmark."""

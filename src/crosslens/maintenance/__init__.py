@@ -1,0 +1,1 @@
+"""Keeping a library: integrity, backup, export and import, duplicates, tags, migration to another model."""

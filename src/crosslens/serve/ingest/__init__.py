@@ -1,0 +1,1 @@
+"""Uploads into a library: received, unpacked, indexed as jobs, and taken up again after a crash."""

@@ -1,0 +1,1 @@
+"""Who may ask: API keys, host names, rate limits, and which addresses may be fetched. Knows no library."""

@@ -1,0 +1,1 @@
+"""Tables and texts in, rows and token ids out. Knows no network and no library."""
