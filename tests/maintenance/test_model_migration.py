@@ -477,7 +477,7 @@ import sys
 import turned
 turned.install()
 from crosslens import Library
-from test_migrate import answers
+from test_model_migration import answers
 with Library.open(sys.argv[1]) as library:
     wanted, seen = answers(library), ["fake"]
     print("ready", flush=True)
@@ -492,7 +492,7 @@ print(len(seen), *[name for name, last in zip(seen, ["", *seen]) if name != last
 
 def in_tests(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
     """Code in a process of its own that can import what lies beside this file."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, **options)  # fmt: skip

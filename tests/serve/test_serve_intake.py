@@ -469,8 +469,8 @@ def test_an_item_that_goes_while_it_is_looked_at_is_not_there(
 ) -> None:
     with served(tmp_path) as client:
         upload(client, "photos", {"red.png": png("red"), "blue.png": png("blue")})
-        for module in ("hits", "thumbnails"):
-            monkeypatch.setattr(f"crosslens.serve.{module}.details_of", lambda *_: {})
+        for module in ("item_json", "thumbnails"):
+            monkeypatch.setattr(f"crosslens.serve.libraries.{module}.details_of", lambda *_: {})
         for path in ("items/photos:1", "items/photos:1/thumbnail", "items/photos:1/original"):
             assert ask(client, "GET", path, 404)["code"] == "item_not_found"
 

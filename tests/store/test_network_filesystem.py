@@ -168,10 +168,10 @@ _PREPARE = """
 import sys
 from pathlib import Path
 from crosslens import Library
-from crosslens.store import filesystem
+from crosslens.store import network_filesystem
 from crosslens.maintenance.backup_and_compact import backup
 from crosslens.maintenance.integrity_check import verify
-filesystem._MOUNTS, folder = Path(sys.argv[1]), Path(sys.argv[2])
+network_filesystem._MOUNTS, folder = Path(sys.argv[1]), Path(sys.argv[2])
 """
 _ADD = """
 with Library.open(folder, "fake") as library:

@@ -27,9 +27,11 @@ if "CROSSLENS_SOAK_KILLS" in os.environ:
 _TRY = """
 import os, shutil, sqlite3, subprocess, sys
 from pathlib import Path
-from crosslens import Library, searching, tagging
+from crosslens import Library
+from crosslens.library import vector_search
+from crosslens.maintenance import tagging
 from crosslens.errors import CrosslensError, LibraryFullError
-from crosslens.search import ann, tuning
+from crosslens.search import ann, recall_tuning
 from crosslens.store.schema import DATABASE
 from crosslens.maintenance.tagging import read_facts, tag, untag
 from crosslens.maintenance.import_export import import_vectors
@@ -40,8 +42,8 @@ disk, original, source = map(Path, sys.argv[1:4])
 commands, stages = sys.argv[4].split(), [int(left) for left in sys.argv[5].split()]
 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], stderr=-3).returncode:
     sys.exit("no mount")
-searching.LEAST_ROWS = ann.LEAST_ROWS = 100
-ann.FEW_ROWS, tuning._ASKED_RECALL, tagging._COMMIT_EVERY = 10, 0.0, 8
+vector_search.LEAST_ROWS = ann.LEAST_ROWS = 100
+ann.FEW_ROWS, recall_tuning._ASKED_RECALL, tagging._COMMIT_EVERY = 10, 0.0, 8
 library, ballast = disk / "library", disk / "ballast"
 
 def opened(run):
@@ -57,10 +59,10 @@ def all_of(folder):
     return rows
 
 def found():
-    searching.LEAST_ROWS = 10**9  # nothing is made behind the scenes
+    vector_search.LEAST_ROWS = 10**9  # nothing is made behind the scenes
     with Library.open(library) as one:
         hits = one.search("red", k=2000, kind="text")
-    searching.LEAST_ROWS = 100
+    vector_search.LEAST_ROWS = 100
     return len(hits)
 
 RUN = {
