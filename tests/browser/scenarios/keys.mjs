@@ -14,7 +14,7 @@ export async function a_key_is_asked_for_and_sent({ open, key }) {
   await firstIs(page, "green.png");
   // An <img> cannot send a key, so pictures come as blobs.
   await until(() => page.locator(".tile img.there").count(), (count) => count > 5, "pictures");
-  assert.match(await page.locator(".tile img").first().getAttribute("src"), /^blob:/);
+  assert.match(await page.locator(".tile img.there").first().getAttribute("src"), /^blob:/);
   assert.ok(!page.url().includes(key));
   assert.equal(await page.evaluate(() => JSON.stringify(localStorage).includes("xl_")), false);
   // A key that may only read makes no library.
